@@ -1,0 +1,1 @@
+"""The command line: the only composition root. It opens stores, builds engines, serves, checks and runs proofs."""

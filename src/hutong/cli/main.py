@@ -1,0 +1,37 @@
+"""The command `hutong`."""
+
+import sys
+
+import click
+
+from hutong import __version__
+from hutong.cli.check import check, new_pack
+from hutong.cli.composition import Composition
+from hutong.cli.proofs import harness
+from hutong.cli.reference import reference
+from hutong.cli.runtime import pack_format
+from hutong.cli.serve import up
+from hutong.kernel.errors import DeclarationFaults, HutongError
+
+
+@click.group()
+@click.version_option(__version__)
+@click.pass_context
+def hutong(context: click.Context) -> None:
+    """Hutong 互通: one open platform on which a city runs its Internet+ programme."""
+    context.obj = Composition(form=pack_format(), harness=harness)
+
+
+for command in (up, check, new_pack, reference):
+    hutong.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; errors are told without a traceback."""
+    try:
+        hutong(standalone_mode=True)
+    except HutongError as error:
+        faults = error.faults if isinstance(error, DeclarationFaults) else [error.fault]
+        for fault in faults:
+            click.echo(f"hutong: {fault}", err=True)
+        sys.exit(1)

@@ -1,0 +1,266 @@
+"""The composition root: opens stores, builds engines, connects them, and closes them again."""
+
+import fcntl
+import gc
+import logging
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from hutong.cli.composition import Composition
+from hutong.engines.sense import declarations as sense_declarations
+from hutong.engines.sense.compile import check as check_sense
+from hutong.engines.sense.compile import compile_types
+from hutong.engines.sense.engine import SenseEngine
+from hutong.engines.sense.followers import Followers
+from hutong.engines.sense.handler import SenseHandler
+from hutong.engines.sense.ports import AlertAction, ChangeEntities, Tick
+from hutong.engines.sense.upkeep import Upkeep
+from hutong.kernel.access import Access, Actor, QueuedAccessLog
+from hutong.kernel.clock import Clock, SystemClock
+from hutong.kernel.commands import Handler, Request
+from hutong.kernel.errors import Conflict, HutongError, NotAuthenticated, NotFound
+from hutong.kernel.housekeeping import Housekeeper, Within
+from hutong.kernel.ids import Ids, TimeOrderedIds
+from hutong.kernel.ledger import Ledger
+from hutong.kernel.mission import read_mission
+from hutong.kernel.packs import City, PackFormat, Packs, read_cities, read_packs
+from hutong.kernel.packs.faults import Faults
+from hutong.kernel.place import Districts
+from hutong.kernel.reactors import Reactors
+from hutong.kernel.tokens import Tokens
+from hutong.kernel.transactions import Transaction
+from hutong.kernel.writer import Writer
+from hutong.portal.declarations import ViewsFile
+from hutong.store.lake.history import LakeHistory
+from hutong.store.sql.access import SqlAccessLog, SqlGrants, SqlTokens
+from hutong.store.sql.alerts import SqlAlerts
+from hutong.store.sql.database import SqlDatabase
+from hutong.store.sql.entities import SqlEntities
+from hutong.store.sql.ledger import SqlLedger
+
+SWITCH_INTERVAL_S = 0.001
+PULSE_S = 0.5
+GARBAGE_THRESHOLD = 200_000
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the command line says."""
+
+    data: Path
+    city: str = ""
+    store: str = ""
+    open: bool = False
+    demo: bool = False
+    packs: tuple[Path, ...] = ()
+
+
+def pack_format() -> PackFormat:
+    """What a pack may hold."""
+    return PackFormat(
+        files={**sense_declarations.FILES, "views.toml": ViewsFile}, hooks=(check_sense,), mission=read_mission()
+    )
+
+
+class Runtime:
+    """A running city: everything opened and connected. `start` begins its threads, `pulse` does what is due."""
+
+    def __init__(self, settings: Settings, packs: Packs, city: City | None, clock: Clock, ids: Ids) -> None:
+        self.settings, self.packs, self.city, self.clock = settings, packs, city, clock
+        settings.data.mkdir(parents=True, exist_ok=True)
+        self._locked = _lock(settings.data, "main")
+        self.database = SqlDatabase(
+            settings.store or f"sqlite:///{settings.data / 'hutong.db'}",
+            lane=_lane(settings.data) if settings.store else "main",
+        )
+        self.ledger_store = SqlLedger(self.database)
+        self.ledger = Ledger(self.ledger_store, self.database.lane)
+        self.entities = SqlEntities(self.database)
+        self.alerts = SqlAlerts(self.database, clock)
+        self.lake = LakeHistory(settings.data / "history", clock)
+        self.access_log = QueuedAccessLog()
+        self.access = Access(clock, ids, self.access_log, SqlGrants(self.database), open=settings.open)
+        self.tokens = Tokens(self.access, SqlTokens(self.database), clock, ids)
+        self._access_entries = SqlAccessLog(self.database)
+        faults = Faults()
+        self.overlays = compile_types(packs, faults)
+        faults.check()
+        self.districts = _districts(city)
+        self.code = city.declared.code if city else ""
+        self.followers = Followers()
+        sense = SenseHandler(
+            self.overlays,
+            self.entities,
+            self.alerts,
+            self.lake,
+            clock,
+            ids,
+            city=self.code,
+            undeclared=settings.open,
+            locate=self._locate,
+            published=self.followers.publish,
+        )
+        house = Housekeeper(self.ledger_store, self.ledger_store, clock, self.code)
+        handlers: dict[type, Handler] = {ChangeEntities: sense, Tick: sense, AlertAction: sense, **dict.fromkeys(house.COMMANDS, house)}
+        self.writer = Writer(self.database, self.ledger, self.ledger_store, clock, handlers)
+        self.sense = SenseEngine(
+            self.overlays, self.entities, self.alerts, self.lake, self.writer, self.access, self.followers
+        )
+        self.upkeep = Upkeep(
+            self.overlays,
+            self.lake,
+            self.entities,
+            self.alerts,
+            self.ledger_store,
+            self.writer,
+            clock,
+            settings.data / "checkpoints",
+            self.database.snapshot,
+            self.database.size_bytes,
+        )
+        self.reactors = Reactors((), self.ledger_store, self.ledger_store, self.writer)
+        self._parts: list[Any] = []
+        self._stop = threading.Event()
+        self._pulse = threading.Thread(target=self._beat, name="pulse", daemon=True)
+
+    def start(self, beating: bool = True) -> None:
+        """Begin to write; with `beating` also do by itself what `pulse` does."""
+        self.writer.start()
+        self.upkeep.recover()
+        for part in self._parts:
+            part.start()
+        if beating:
+            self._pulse.start()
+
+    def pulse(self) -> None:
+        """Everything that is due now: rules that wait for time, files that came, history to be moved."""
+        self.upkeep.pulse()
+        self._save_access_log()
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._pulse.is_alive():
+            self._pulse.join()
+        for part in reversed(self._parts):
+            part.close()
+        self.writer.close()
+        self.sense.close()
+        self.lake.close()
+        self.database.close()
+        self._locked.close()
+
+    def identify(self, authorization: str) -> Actor:
+        """The actor behind an Authorization header."""
+        if not authorization:
+            return self.access.nobody
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise NotAuthenticated(
+                "only bearer tokens are understood",
+                seen=scheme,
+                allowed="Bearer",
+                fix="send `Authorization: Bearer ht_…`",
+            )
+        return self.tokens.verify(token.strip())
+
+    def _beat(self) -> None:
+        while not self._stop.wait(PULSE_S):
+            try:
+                self.pulse()
+            except Exception:  # the next beat tries again; one fault must not stop all upkeep
+                log.exception("upkeep failed")
+
+    def _locate(self, lon: float, lat: float) -> str:
+        return self.districts.at(lon, lat) if self.districts is not None else ""
+
+    def _save_access_log(self) -> None:
+        """Write what was looked at and denied, and when tokens were used."""
+        entries = self.access_log.take()
+
+        def save(tx: Transaction) -> int:
+            self._access_entries.write(tx, entries)
+            self.tokens.save_use(tx)
+            return len(entries)
+
+        if entries:
+            try:
+                self.ask(Within(kind="access.recorded", work=save))
+            except HutongError:
+                self.access_log.give_back(entries)
+                raise
+
+    def ask(self, command: Any, actor: str = "system:hutong") -> Any:
+        """Put a command to the writer and wait for its outcome."""
+        return self.writer.submit(Request(command=command, actor=actor)).result()
+
+
+def load(packs: Sequence[Path], composition: Composition) -> Packs:
+    """All packs, packaged and given. Raises DeclarationFaults with everything wrong in them."""
+    loaded, faults = read_packs([*composition.pack_roots, *packs], composition.form)
+    faults.check()
+    return loaded
+
+
+def choose_city(name: str, packs: Packs, composition: Composition) -> City | None:
+    """The city of that name, or the demonstration's when no name is given. Raises NotFound."""
+    cities, faults = read_cities(composition.city_roots, packs)
+    faults.check()
+    if name and name not in cities:
+        raise NotFound(
+            "there is no such city",
+            where="--city",
+            seen=name,
+            allowed=", ".join(cities),
+            fix="name one of these, or add a folder for it",
+        )
+    return cities[name] if name else next((city for city in cities.values() if city.declared.demo), None)
+
+
+def open_city(settings: Settings, composition: Composition, clock: Clock) -> Runtime:
+    """A runtime with the packs that the city has on. Raises HutongError when something is wrong with them."""
+    packs = load(settings.packs, composition)
+    city = choose_city(settings.city, packs, composition)
+    chosen = packs.only(city.declared.packs) if city is not None and not settings.packs else packs
+    return Runtime(settings, chosen, city, clock, TimeOrderedIds(clock))
+
+
+def tune() -> None:
+    """Let the threads of this process take turns often, and the collector of cycles seldom."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD, 50, 100)
+
+
+def _districts(city: City | None) -> Districts | None:
+    geojson = city.districts() if city is not None else None
+    return Districts.from_geojson(msgspec.json.decode(geojson)["features"], key="code") if geojson is not None else None
+
+
+def _lock(data: Path, name: str) -> IO[str]:
+    """Hold a data folder for one process at a time. Raises Conflict."""
+    file = (data / f"{name}.lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise Conflict(
+            "another Hutong has this data folder open", where=str(data), fix="stop it, or choose another --data"
+        ) from None
+    return file
+
+
+def _lane(data: Path) -> str:
+    """The ledger lane of this data folder, chosen once."""
+    file = data / "lane"
+    if not file.exists():
+        file.write_text(f"lane-{TimeOrderedIds(SystemClock()).new()}")
+    return file.read_text().strip()

@@ -1,0 +1,96 @@
+"""`hutong up`: serve a city over HTTP."""
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+import click
+import uvloop
+from granian.constants import Interfaces
+from granian.server.embed import Server
+from litestar import Litestar
+
+from hutong.cli.composition import Composition
+from hutong.cli.runtime import Runtime, Settings, open_city, tune
+from hutong.cli.web import web
+from hutong.kernel.clock import SystemClock
+from hutong.kernel.errors import HutongError, InvalidInput
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+BACKLOG = 2048
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=Path("var/data"),
+    show_default=True,
+    help="Folder for everything that is kept.",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--city", default="", help="Name of the city.")
+@click.option(
+    "--packs",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    help="Further folders of packs; all their packs are on.",
+)
+@click.option("--store", default="", help="Database address, such as postgresql+psycopg://…; SQLite without.")
+@click.option("--open", "open_", is_flag=True, help="Switch authentication off; loopback only.")
+@click.option("--demo", is_flag=True, help="Show a demonstration city with simulated data.")
+@click.pass_obj
+def up(
+    composition: Composition,
+    data: Path,
+    port: int,
+    host: str,
+    city: str,
+    packs: tuple[Path, ...],
+    store: str,
+    open_: bool,
+    demo: bool,
+) -> None:
+    """Serve a city."""
+    if open_ and host not in LOOPBACK:
+        raise InvalidInput(
+            "without authentication only this machine may be served",
+            where="--host",
+            seen=host,
+            allowed=", ".join(LOOPBACK),
+            fix="leave --host out, or leave --open out",
+        )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("_granian").setLevel(logging.WARNING)
+    settings = Settings(data=data, city=city, store=store, open=open_, demo=demo, packs=packs)
+    runtime = open_city(settings, composition, SystemClock())
+    try:
+        runtime.start()
+        site = web(runtime)
+        tune()
+        where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        uvloop.run(serve(site, host, port, where))
+    finally:
+        runtime.close()
+
+
+async def serve(site: Litestar, host: str, port: int, where: str) -> None:
+    """Serve until a signal to stop comes; requests under way are finished."""
+    server = Server(
+        site, address=host, port=port, interface=Interfaces.ASGI, backlog=BACKLOG, websockets=False, log_access=False
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, server.stop)
+    click.echo(f"Hutong serves at {where}")
+    await server.serve()
+
+
+def problem_text(error: HutongError) -> str:
+    """An error as the command line tells it."""
+    return str(error)
+
+
+__all__ = ["Runtime", "serve", "up"]

@@ -1,0 +1,1 @@
+"""The seven engines. Engines never import one another; they meet through the kernel."""

@@ -1,0 +1,1 @@
+"""Live sensing: typed entities, history, thresholds and alerts."""

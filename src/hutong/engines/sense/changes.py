@@ -1,0 +1,448 @@
+"""How a change meets an entity: the verbs of NGSI-LD, newest observation wins, an exact repeat changes nothing."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from hutong.engines.sense.observations import CREATED, DELETED, LATE, MARKED, RETYPED, SET, UNSET, Block
+from hutong.engines.sense.overlay import DERIVED, SUSPECT, Overlay
+from hutong.engines.sense.ports import Attribute, Change, Changed, EntityRow, Verb
+from hutong.kernel.clock import MINUTE, iso
+from hutong.kernel.errors import AlreadyExists, HutongError, InvalidInput, NotFound
+
+NULL = "urn:ngsi-ld:null"
+FUTURE_MAX = 5 * MINUTE
+ATTRIBUTES_MAX = 1_000
+
+_DOC = msgspec.json.Decoder(dict[str, Attribute])
+_ENCODER = msgspec.json.Encoder()
+
+Locate = Callable[[float, float], str]
+"""The administrative code of a longitude and latitude; empty where unknown."""
+
+
+class Working:
+    """An entity while a group of commands is being applied."""
+
+    __slots__ = ("block", "created", "dirty", "doc", "overlay", "row", "stored")
+
+    def __init__(self, row: EntityRow, doc: dict[str, Attribute] | None, overlay: Overlay | None) -> None:
+        self.row, self.doc, self.overlay = row, doc, overlay
+        self.stored = row.seq != 0
+        self.dirty = False
+        self.block: Block | None = None
+
+    @classmethod
+    def of(cls, row: EntityRow, overlay: Overlay | None) -> "Working":
+        return cls(row, _DOC.decode(row.doc), overlay)
+
+    def begin(self, at: int, overlay: Overlay | None) -> None:
+        """Start to exist, perhaps again."""
+        row = self.row
+        row.created_at, row.place, row.rules, row.version = at, "", "", 0
+        row.observed_at, row.lon, row.lat, row.west, row.south, row.east, row.north = (None,) * 7
+        self.doc, self.overlay = {}, overlay
+
+    def touch(self, block: Block) -> None:
+        """Count a new version, once for each block that changes the entity."""
+        self.dirty = True
+        if self.block is not block:
+            self.block = block
+            row, head = self.row, block.head
+            row.version += 1
+            row.modified_at, row.source = head.recorded_at, head.source
+
+    def finish(self) -> EntityRow:
+        """The row with its document written."""
+        self.row.doc = _ENCODER.encode(self.doc).decode()
+        return self.row
+
+
+class Changer:
+    """Applies changes to working entities and writes what became of them into blocks."""
+
+    def __init__(self, overlays: Mapping[str, Overlay], undeclared: bool, city: str, locate: Locate) -> None:
+        self.overlays, self._undeclared, self._city, self._locate = overlays, undeclared, city, locate
+
+    def blank(self, tenant: str, id: str) -> Working:
+        """An entity that does not exist yet."""
+        return Working(EntityRow(tenant=tenant, id=id, type="", doc="", city=self._city, version=0), None, None)
+
+    def apply(self, change: Change, entity: Working, block: Block, marks: int) -> Changed:
+        """Apply one change; the entity stays as it was when the outcome has an error."""
+        verb = change.verb
+        if entity.doc is None:
+            if verb is not Verb.CREATE and not change.upsert:
+                return _failed(
+                    change, NotFound("there is no such entity", where="id", seen=change.id, fix="create it first")
+                )
+            error = self._acceptable(change, None) or self._typed(change)
+            if error is not None:
+                return _failed(change, error)
+            self._create(change, entity, block)
+            done = self._set(change, entity, block, marks)
+            return Changed(id=change.id, created=True, changed=done.changed, refused=done.refused)
+        if verb is Verb.CREATE:
+            return _failed(
+                change,
+                AlreadyExists("the id is taken", where="id", seen=change.id, fix="update it, or choose another id"),
+            )
+        if verb is Verb.DELETE:
+            self._delete(entity, block)
+            return Changed(id=change.id, changed=("*",))
+        if verb is Verb.DELETE_ATTRIBUTES:
+            return self._remove(change, entity, block)
+        error = self._acceptable(change, entity)
+        if error is not None:
+            return _failed(change, error)
+        if change.types or change.scopes is not None:
+            self._retype(change, entity, block)
+        if verb is Verb.REPLACE:
+            self._drop_others(change, entity, block)
+        return self._set(change, entity, block, marks)
+
+    # --- acceptance ---
+
+    def _typed(self, change: Change) -> HutongError | None:
+        if not change.types:
+            return InvalidInput("an entity needs a type", where="type", fix="give its type")
+        if not self._undeclared and not any(name in self.overlays for name in change.types):
+            return InvalidInput(
+                "no pack declares this type",
+                where="type",
+                seen=", ".join(change.types),
+                allowed=", ".join(sorted(self.overlays)) or "none declared",
+                fix="declare it in a pack, or start with undeclared types allowed",
+            )
+        return None
+
+    def _overlay(self, types: tuple[str, ...]) -> Overlay | None:
+        return next((self.overlays[name] for name in types if name in self.overlays), None)
+
+    def _acceptable(self, change: Change, entity: Working | None) -> HutongError | None:
+        overlay = entity.overlay if entity is not None else self._overlay(change.types)
+        attributes = change.attributes
+        if len(attributes) > ATTRIBUTES_MAX:
+            return InvalidInput(
+                "too many attributes in one entity",
+                seen=str(len(attributes)),
+                allowed=f"{ATTRIBUTES_MAX}",
+                where=change.id,
+            )
+        if overlay is None:
+            return None
+        checks, partial = overlay.checks, change.verb in (Verb.PATCH, Verb.MERGE)
+        for key, attribute in attributes.items():
+            check = checks.get(key)
+            if check is None:
+                if not self._undeclared and "@" not in key:
+                    return InvalidInput(
+                        f"{overlay.name} has no property {key}",
+                        where=key,
+                        seen=key,
+                        allowed=", ".join(sorted(checks)),
+                        fix="declare it, or leave it out",
+                    )
+            elif key not in overlay.derived and not (partial and attribute.value in (None, NULL)):
+                error = check(attribute)
+                if error is not None:
+                    return error
+        return None
+
+    # --- what a verb does ---
+
+    def _create(self, change: Change, entity: Working, block: Block) -> None:
+        row = entity.row
+        entity.begin(block.head.recorded_at, self._overlay(change.types))
+        self._name_types(row, change.types, change.scopes or ())
+        block.note(CREATED, row.id, row.type, extra=_types(change.types, change.scopes or ()))
+        entity.touch(block)
+
+    def _retype(self, change: Change, entity: Working, block: Block) -> None:
+        row = entity.row
+        before_types, before_scopes = types_of(row), scopes_of(row)
+        types = tuple(dict.fromkeys((*before_types, *change.types)))
+        scopes = before_scopes if change.scopes is None else change.scopes
+        if types != before_types or scopes != before_scopes:
+            self._name_types(row, types, scopes)
+            entity.overlay = self._overlay(types)
+            block.note(RETYPED, row.id, row.type, extra=_types(types, scopes))
+            entity.touch(block)
+
+    def _name_types(self, row: EntityRow, types: tuple[str, ...], scopes: tuple[str, ...]) -> None:
+        declared = [name for name in types if name in self.overlays]
+        row.type = (declared or list(types))[0]
+        row.types = _ENCODER.encode(types).decode() if len(types) > 1 else ""
+        row.scopes = _ENCODER.encode(scopes).decode() if scopes else ""
+
+    def _delete(self, entity: Working, block: Block) -> None:
+        block.note(DELETED, entity.row.id, entity.row.type)
+        entity.doc, entity.dirty, entity.block = None, True, None
+
+    def _remove(self, change: Change, entity: Working, block: Block) -> Changed:
+        doc = entity.doc or {}
+        gone: list[str] = []
+        refused: dict[str, HutongError] = {}
+        for key in change.attributes:
+            keys = [one for one in doc if one == key or one.startswith(f"{key}@")] if change.all_datasets else [key]
+            found = [one for one in keys if one in doc]
+            if not found:
+                refused[key] = NotFound("the entity has no such attribute", where=key, seen=key)
+            for one in found:
+                self._unset(entity, one, block)
+                gone.append(one)
+        return Changed(id=change.id, changed=tuple(gone), refused=refused)
+
+    def _drop_others(self, change: Change, entity: Working, block: Block) -> None:
+        derived = entity.overlay.derived if entity.overlay else ()
+        for key in [one for one in entity.doc or {} if one not in change.attributes and one not in derived]:
+            self._unset(entity, key, block)
+
+    def _unset(self, entity: Working, key: str, block: Block) -> None:
+        assert entity.doc is not None
+        del entity.doc[key]
+        block.note(UNSET, entity.row.id, entity.row.type, key)
+        entity.touch(block)
+        if key == "location":
+            self._place(entity.row, None)
+
+    def _set(self, change: Change, entity: Working, block: Block, marks: int) -> Changed:
+        doc, row, verb = entity.doc, entity.row, change.verb
+        assert doc is not None
+        derived = entity.overlay.derived if entity.overlay else ()
+        now = block.head.recorded_at
+        done: list[str] = []
+        refused: dict[str, HutongError] = {}
+        current = False
+        for key, attribute in change.attributes.items():
+            old = doc.get(key)
+            if key in derived:
+                refused[key] = InvalidInput("this property is computed", where=key, fix="send what it is computed from")
+                continue
+            if old is None:
+                if verb in (Verb.UPDATE, Verb.PATCH):
+                    refused[key] = NotFound("the entity has no such attribute", where=key, seen=key)
+                    continue
+                if attribute.value == NULL:
+                    continue
+            elif verb is Verb.APPEND and not change.overwrite:
+                refused[key] = AlreadyExists("the attribute is there already", where=key, seen=key)
+                continue
+            elif attribute.value == NULL:
+                self._unset(entity, key, block)
+                done.append(key)
+                continue
+            elif verb is Verb.MERGE or verb is Verb.PATCH:
+                attribute = _merged(old, attribute, deep=verb is Verb.MERGE)
+            if marks:
+                attribute.marks |= marks
+            at = attribute.observed_at
+            if at is not None and at > now + FUTURE_MAX:
+                refused[key] = InvalidInput(
+                    "observed in the future",
+                    where=f"{key}.observedAt",
+                    seen=iso(at),
+                    allowed=f"up to {iso(now + FUTURE_MAX)}",
+                    fix="check the clock and offset",
+                )
+                continue
+            if old is not None and old.observed_at is not None and at is not None and at <= old.observed_at:
+                if at < old.observed_at:
+                    block.add(LATE, row.id, row.type, key, attribute)
+                    done.append(key)
+                    continue
+                if _alike(old, attribute):
+                    continue
+            attribute.created_at, attribute.modified_at = old.created_at if old is not None else now, now
+            doc[key] = attribute
+            block.add(SET, row.id, row.type, key, attribute)
+            if attribute.kind == "G" and key == "location":
+                self._place(row, attribute)
+            seen = now if at is None else at
+            if row.observed_at is None or seen > row.observed_at:
+                row.observed_at = seen
+            done.append(key)
+            current = True
+        if current:
+            entity.touch(block)
+        return Changed(id=change.id, changed=tuple(done), refused=refused)
+
+    # --- what follows from a change ---
+
+    def derive(self, entity: Working, block: Block, key: str, value: Any, observed_at: int | None) -> None:
+        """Set a derived property, or remove it where the result is missing."""
+        assert entity.doc is not None
+        assert entity.overlay is not None
+        old = entity.doc.get(key)
+        if value is None:
+            if old is not None:
+                self._unset(entity, key, block)
+            return
+        declaration = entity.overlay.checks[key].declaration
+        now = block.head.recorded_at
+        attribute = Attribute(
+            value=value,
+            observed_at=observed_at,
+            unit=declaration.unit or None,
+            marks=DERIVED | block_marks(entity, key),
+            created_at=old.created_at if old else now,
+            modified_at=now,
+        )
+        if (
+            old is not None
+            and old.observed_at == observed_at
+            and old.marks == attribute.marks
+            and _alike(old, attribute)
+        ):
+            return
+        entity.doc[key] = attribute
+        block.add(SET, entity.row.id, entity.row.type, key, attribute)
+        entity.touch(block)
+
+    def suspect(self, entity: Working, block: Block, key: str, suspect: bool) -> None:
+        """Mark a value as outside its range, or take the mark away."""
+        assert entity.doc is not None
+        attribute = entity.doc.get(key)
+        if attribute is not None and bool(attribute.marks & SUSPECT) != suspect:
+            attribute.marks ^= SUSPECT
+            block.note(MARKED, entity.row.id, entity.row.type, key, marks=attribute.marks)
+            entity.touch(block)
+
+    def _place(self, row: EntityRow, location: Attribute | None) -> None:
+        """Bring the row's point, bounding box and administrative code up to date."""
+        if location is None:
+            row.lon = row.lat = row.west = row.south = row.east = row.north = None
+            row.place = ""
+            return
+        points = list(_positions(location.value.get("coordinates", ())))
+        lons, lats = [point[0] for point in points], [point[1] for point in points]
+        row.west, row.east, row.south, row.north = min(lons), max(lons), min(lats), max(lats)
+        row.lon, row.lat = (row.west + row.east) / 2, (row.south + row.north) / 2
+        row.place = self._locate(row.lon, row.lat)
+
+    # --- rebuilding ---
+
+    def fold(self, block: Block, load: Callable[[str, str], Working]) -> None:
+        """Apply a recorded block to entities: what `apply` did when the block was written."""
+        head = block.head
+        for op, id, type_, key, attribute in block.attributes():
+            entity = load(head.tenant, id)
+            if op in (CREATED, RETYPED):
+                self._refold_types(entity, block, op, attribute, type_)
+            elif op == DELETED:
+                entity.doc, entity.dirty, entity.block = None, True, None
+            elif op != LATE:
+                self._refold(op, entity, block, key, attribute)
+
+    def _refold_types(self, entity: Working, block: Block, op: str, attribute: Attribute, type_: str) -> None:
+        types, scopes = attribute.value
+        if op == CREATED:
+            entity.begin(block.head.recorded_at, self._overlay(tuple(types)))
+        self._name_types(entity.row, tuple(types), tuple(scopes))
+        entity.overlay = self._overlay(tuple(types))
+        entity.touch(block)
+
+    def _refold(self, op: str, entity: Working, block: Block, key: str, attribute: Attribute) -> None:
+        doc, now = entity.doc, block.head.recorded_at
+        assert doc is not None
+        entity.touch(block)
+        old = doc.get(key)
+        if op == MARKED:
+            if old is not None:
+                old.marks = attribute.marks
+        elif op == UNSET:
+            doc.pop(key, None)
+            if key == "location":
+                self._place(entity.row, None)
+        else:
+            attribute.created_at, attribute.modified_at = old.created_at if old is not None else now, now
+            doc[key] = attribute
+            if attribute.kind == "G" and key == "location":
+                self._place(entity.row, attribute)
+            seen = now if attribute.observed_at is None else attribute.observed_at
+            if not attribute.marks & DERIVED and (entity.row.observed_at is None or seen > entity.row.observed_at):
+                entity.row.observed_at = seen
+
+
+def block_marks(entity: Working, key: str) -> int:
+    """Marks that a derived value inherits: what is computed from simulated or suspect values is so too."""
+    assert entity.doc is not None
+    assert entity.overlay is not None
+    marks = 0
+    for name in entity.overlay.derivations[key].columns:
+        if (source := entity.doc.get(name)) is not None:
+            marks |= source.marks
+    return marks & ~DERIVED
+
+
+def types_of(row: EntityRow) -> tuple[str, ...]:
+    return tuple(msgspec.json.decode(row.types)) if row.types else (row.type,)
+
+
+def scopes_of(row: EntityRow) -> tuple[str, ...]:
+    return tuple(msgspec.json.decode(row.scopes)) if row.scopes else ()
+
+
+def _types(types: tuple[str, ...], scopes: tuple[str, ...]) -> str:
+    return _ENCODER.encode(Attribute(value=[types, scopes])).decode()
+
+
+def _failed(change: Change, error: HutongError) -> Changed:
+    return Changed(id=change.id, error=error)
+
+
+def _alike(one: Attribute, other: Attribute) -> bool:
+    return (
+        one.value == other.value
+        and one.value.__class__ is other.value.__class__
+        and one.unit == other.unit
+        and one.kind == other.kind
+        and one.sub == other.sub
+        and one.object_type == other.object_type
+    )
+
+
+def _merged(old: Attribute, new: Attribute, deep: bool) -> Attribute:
+    """The old attribute with the parts that the new one gives."""
+    value = old.value if new.value is None else new.value
+    if deep and isinstance(old.value, dict) and isinstance(new.value, dict):
+        value = _merge_patch(old.value, new.value)
+    sub = dict(old.sub or {})
+    for key, one in (new.sub or {}).items():
+        if one.value == NULL:
+            sub.pop(key, None)
+        else:
+            sub[key] = _merged(sub[key], one, deep) if key in sub else one
+    return Attribute(
+        kind=new.kind if new.value is not None else old.kind,
+        value=value,
+        observed_at=old.observed_at if new.observed_at is None else new.observed_at,
+        unit=new.unit or old.unit,
+        marks=new.marks,
+        sub=sub or None,
+        object_type=new.object_type or old.object_type,
+        created_at=old.created_at,
+    )
+
+
+def _merge_patch(old: Any, new: Any) -> Any:
+    """RFC 7396, with `urn:ngsi-ld:null` in place of null."""
+    if not isinstance(new, dict):
+        return new
+    merged = dict(old) if isinstance(old, dict) else {}
+    for key, value in new.items():
+        if value == NULL or value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = _merge_patch(merged.get(key), value)
+    return merged
+
+
+def _positions(coordinates: Any) -> Any:
+    """Every position in GeoJSON coordinates of any depth."""
+    if coordinates and isinstance(coordinates[0], int | float):
+        yield coordinates
+    else:
+        for part in coordinates:
+            yield from _positions(part)

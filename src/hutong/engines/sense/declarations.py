@@ -1,0 +1,180 @@
+"""What the sense engine reads in a pack: entities.toml, sources.toml, alerts.toml, simulate.toml."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+from hutong.kernel.packs import KEPT, NAMED, SHARED
+
+PropertyType = Literal["integer", "number", "text", "boolean", "datetime", "point", "geometry", "relationship", "json"]
+Grade = Literal["open", "agreement", "closed"]
+Duration = Annotated[
+    str,
+    Meta(pattern=r"^\d+ ?(ms|s|min|h|d)$", examples=["10 min"], description="a duration: `10 min`, `36 h`, `400 d`"),
+]
+
+
+class PropertyDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
+    """One property of an entity type."""
+
+    type: Annotated[PropertyType, Meta(description="how its values look", extra=KEPT)]
+    unit: Annotated[
+        str,
+        Meta(
+            description="UN/CEFACT Recommendation 20 code; incoming values in a unit of the same "
+            "quantity are converted to it",
+            extra=KEPT,
+        ),
+    ] = ""
+    min: Annotated[int | float | str | None, Meta(description="least value, a number or an expression")] = None
+    max: Annotated[int | float | str | None, Meta(description="greatest value, a number or an expression")] = None
+    outside: Annotated[
+        Literal["suspect", "reject"],
+        Meta(description="what becomes of a value outside its range: kept and marked, or refused"),
+    ] = "suspect"
+    values: Annotated[list[str] | None, Meta(description="the texts allowed", extra=NAMED)] = None
+    derive: Annotated[str, Meta(description="expression that computes it; nobody else can set it then")] = ""
+    grade: Annotated[Grade | None, Meta(description="who may see it; the type's grade when absent")] = None
+    index: Annotated[bool, Meta(description="keep an index for queries that compare it")] = False
+
+
+class EntityDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A type of thing."""
+
+    property: Annotated[dict[str, PropertyDeclaration], Meta(description="its properties by name", extra=NAMED | KEPT)]
+    grade: Annotated[Grade, Meta(description="who may see it by default")] = "closed"
+    name: Annotated[str, Meta(description="the property that people read as its name")] = "name"
+    headline: Annotated[list[str], Meta(description="properties shown first, most important first")] = field(
+        default_factory=list
+    )
+    retention: Annotated[Duration, Meta(description="how long its history is kept; for ever when absent")] = ""
+
+
+class EntitiesFile(Struct, forbid_unknown_fields=True):
+    """entities.toml"""
+
+    entity: Annotated[
+        dict[str, EntityDeclaration],
+        Meta(
+            description="types of things, named after Smart Data Models where one exists", extra=NAMED | SHARED | KEPT
+        ),
+    ]
+
+
+class SourceDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Where values come from. All keys but the first two and the last tell how a file's columns become properties."""
+
+    connector: Annotated[Literal["http", "file"], Meta(description="the way in: the standard API, or the folder of "
+                                                                   "incoming files")]
+    entity: Annotated[str, Meta(description="the type of the things it tells of")]
+    files: Annotated[list[str], Meta(description="names of the files it reads, with * and ?; those compressed with "
+                                                 "gzip may end in .gz besides")] = field(default_factory=list)
+    encoding: Annotated[Literal["utf-8", "gb18030"], Meta(description="the encoding of its texts")] = "utf-8"
+    id: Annotated[str, Meta(description="template of the entity id over columns: "
+                                        "`urn:ngsi-ld:OffStreetParking:{place_id}`")] = ""
+    set: Annotated[dict[str, str | list[str]], Meta(
+        description="property = column, or an expression over columns, which are texts there: `cast(free as integer)`;"
+                    " a point = [longitude, latitude]. What is empty is missing and left out, a point at 0, 0 "
+                    "too")] = field(default_factory=dict)
+    unit: Annotated[dict[str, str], Meta(
+        description="property = unit code in which the source gives it, where that is not the declared one; may be a "
+                    "template over columns")] = field(default_factory=dict)
+    at: Annotated[str, Meta(description="the time of observation: a column, or an expression that gives a text. "
+                                        "Without it, values are taken as true from now on")] = ""
+    format: Annotated[str, Meta(description="how times are written where not in ISO 8601, such as `%d.%m.%Y %H:%M`; "
+                                            "`%s` counts seconds since 1970", pattern="%")] = ""
+    zone: Annotated[str, Meta(description="IANA time zone of times without offset; without it they are refused")] = ""
+    datum: Annotated[Literal["wgs84", "gcj02"], Meta(description="the datum of its points; GCJ-02 is converted to "
+                                                                 "WGS 84")] = "wgs84"
+    missing: Annotated[list[str], Meta(description="texts that stand for a missing value, as `NA` or `-999` "
+                                                   "do")] = field(default_factory=list)
+    where: Annotated[str, Meta(description="expression over columns; rows that do not meet it are left out")] = ""
+    silent_after: Annotated[Duration, Meta(description="without news for so long, its things are unavailable")] = ""
+
+
+class SourcesFile(Struct, forbid_unknown_fields=True):
+    """sources.toml"""
+
+    source: Annotated[dict[str, SourceDeclaration], Meta(description="sources by name")]
+
+
+class AlertDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A rule that watches each entity of a type: inactive, pending, firing, resolved."""
+
+    on: Annotated[str, Meta(description="the entity type it watches")]
+    when: Annotated[
+        str,
+        Meta(
+            description="expression; true raises the alert. `previous(x)` and `rate(x)` (per "
+            "second) compare with the observation before"
+        ),
+    ] = ""
+    silent_for: Annotated[Duration, Meta(description="instead of `when`: no observation for so long")] = ""
+    hold: Annotated[Duration, Meta(description="`for`: how long the condition must hold before it fires")] = field(
+        default="", name="for"
+    )
+    clear: Annotated[
+        str, Meta(description="expression that ends it, where other than `when` being false (hysteresis)")
+    ] = ""
+    severity: Annotated[Literal["info", "warning", "critical"], Meta(description="how urgent it is")] = "warning"
+    opens: Annotated[str, Meta(description="the case type that it opens")] = ""
+
+
+class AlertsFile(Struct, forbid_unknown_fields=True):
+    """alerts.toml"""
+
+    alert: Annotated[dict[str, AlertDeclaration], Meta(description="rules by name", extra=NAMED)]
+
+
+class SeriesDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
+    """How one simulated property moves."""
+
+    low: Annotated[float | str, Meta(description="least value, a number or an expression over the thing's values")]
+    high: Annotated[float | str, Meta(description="greatest value, likewise")]
+    day: Annotated[
+        list[float],
+        Meta(
+            description="24 shares of the way from low to high, one for each hour of a working day",
+            min_length=24,
+            max_length=24,
+        ),
+    ]
+    weekend: Annotated[list[float] | None, Meta(description="the same for days off")] = None
+    noise: Annotated[float, Meta(ge=0, le=1, description="standard deviation as a share of the range")] = 0.05
+    fault: Annotated[float, Meta(ge=0, le=1, description="share of readings that lie outside the range")] = 0.0
+
+
+class SimulationDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Things that a demonstration makes up. All they yield carries the mark `simulated`."""
+
+    entity: Annotated[str, Meta(description="the type of the things")]
+    every: Annotated[Duration, Meta(description="time between readings")]
+    things: Annotated[int, Meta(ge=1, le=100_000, description="how many")]
+    id: Annotated[str, Meta(description="template of ids over `number` and `district`")]
+    fixed: Annotated[
+        dict[str, Any],
+        Meta(
+            description="values set once: a constant, a list to draw from, "
+            "`{low=…, high=…}`, or a template over `number` and "
+            "`district`"
+        ),
+    ] = field(default_factory=dict)
+    series: Annotated[dict[str, SeriesDeclaration], Meta(description="values that move")] = field(default_factory=dict)
+    silent: Annotated[float, Meta(ge=0, le=1, description="share of the things that stay silent")] = 0.0
+    placed: Annotated[float, Meta(ge=0, le=1, description="share of the things whose place is known")] = 1.0
+    past: Annotated[Duration, Meta(description="history made at first start")] = "2 d"
+
+
+class SimulateFile(Struct, forbid_unknown_fields=True):
+    """simulate.toml"""
+
+    simulate: Annotated[dict[str, SimulationDeclaration], Meta(description="simulations by name")]
+
+
+FILES: Mapping[str, type[Struct]] = {
+    "entities.toml": EntitiesFile,
+    "sources.toml": SourcesFile,
+    "alerts.toml": AlertsFile,
+    "simulate.toml": SimulateFile,
+}

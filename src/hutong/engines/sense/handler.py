@@ -1,0 +1,412 @@
+"""The sense engine inside the append transaction: a whole group of commands at a time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from hutong.engines.sense.changes import Changer, Locate, Working
+from hutong.engines.sense.observations import CHANGED, LATE, SET, Block
+from hutong.engines.sense.overlay import Overlay, Rule
+from hutong.engines.sense.ports import (
+    Alert,
+    AlertAction,
+    AlertState,
+    AlertStore,
+    Changed,
+    ChangeEntities,
+    EntityRow,
+    EntityStore,
+    HistoryStore,
+    Tick,
+)
+from hutong.engines.sense.watch import Watch, states_of
+from hutong.kernel.clock import Clock
+from hutong.kernel.commands import Request
+from hutong.kernel.errors import HutongError, NotFound
+from hutong.kernel.ids import Ids
+from hutong.kernel.ledger import Event, Position
+from hutong.kernel.transactions import Transaction
+
+ALERTED = "sense.alerted"
+ACTOR = "system:sense"
+TICK_MAX = 10_000
+
+Emit = Callable[[Event], Position]
+Published = Callable[[Sequence[tuple[str, str, str]], Sequence[Alert]], None]
+"""Called after commit with (tenant, type, id) of the entities that changed and the alerts that moved."""
+
+
+class Watched:
+    """Rows of one overlay's frame: each is an entity after one change."""
+
+    def __init__(self, overlay: Overlay) -> None:
+        self.overlay = overlay
+        self.entities: list[Working] = []
+        self.blocks: list[Block] = []
+        self.at: list[int] = []
+        self.columns: dict[str, list[Any]] = {key: [] for key in overlay.columns}
+        for key in overlay.previous:
+            self.columns |= {f"{key}__previous": [], f"{key}__elapsed_s": []}
+
+    def add(self, entity: Working, block: Block, before: Mapping[str, tuple[Any, int]]) -> None:
+        doc = entity.doc
+        assert doc is not None
+        self.entities.append(entity)
+        self.blocks.append(block)
+        at = entity.row.observed_at
+        self.at.append(block.head.recorded_at if at is None else at)
+        for key in self.overlay.columns:
+            attribute = doc.get(key)
+            self.columns[key].append(None if attribute is None else attribute.value)
+        for key in self.overlay.previous:
+            value, then = before.get(key, (None, 0))
+            now = doc[key].observed_at or self.at[-1] if key in doc else 0
+            self.columns[f"{key}__previous"].append(value)
+            self.columns[f"{key}__elapsed_s"].append((now - then) / 1e6 if value is not None and now > then else None)
+
+
+class SenseHandler:
+    """Implements the kernel's Handler for the commands of the sense engine."""
+
+    def __init__(
+        self,
+        overlays: Mapping[str, Overlay],
+        entities: EntityStore,
+        alerts: AlertStore,
+        history: HistoryStore,
+        clock: Clock,
+        ids: Ids,
+        *,
+        city: str,
+        undeclared: bool,
+        locate: Locate,
+        published: Published,
+    ) -> None:
+        self.changer = Changer(overlays, undeclared, city, locate)
+        self._overlays, self._entities, self._alerts, self._history = overlays, entities, alerts, history
+        self._clock, self._city, self._published = clock, city, published
+        self._watch = Watch(ids)
+        self._group = _Group()
+
+    def weight(self, command: Any) -> int:
+        return max(1, len(command.changes)) if isinstance(command, ChangeEntities) else 1
+
+    def encode(self, outcome: Any) -> bytes:
+        return msgspec.msgpack.encode(
+            [(one.id, one.created, one.changed) for one in outcome] if isinstance(outcome, list) else outcome
+        )
+
+    def decode(self, outcome: bytes) -> Any:
+        found = msgspec.msgpack.decode(outcome)
+        if isinstance(found, list):
+            return [Changed(id=id_, created=created, changed=tuple(changed)) for id_, created, changed in found]
+        return msgspec.convert(found, Alert) if isinstance(found, dict) else found
+
+    def handle(self, tx: Transaction, requests: Sequence[Request], emit: Emit) -> Sequence[Any | HutongError]:
+        self._group = group = _Group(now=self._clock.now())
+        self._load(tx, requests)
+        outcomes: list[Any] = []
+        for request in requests:
+            command = request.command
+            if isinstance(command, ChangeEntities):
+                outcomes.append(self._change(tx, request, command))
+            elif isinstance(command, Tick):
+                outcomes.append(self._tick(tx))
+            else:
+                outcomes.append(self._act(tx, request, command))
+        self._compute(tx)
+        self._drop_repeats()
+        self._history.room(sum(len(block) for block in group.blocks.values()))
+        for key, block in group.blocks.items():
+            if len(block):
+                actor, _, _, caused_by = key
+                group.written.append(
+                    (
+                        block,
+                        emit(
+                            Event(
+                                kind=CHANGED,
+                                payload=block.encode(),
+                                at=group.now,
+                                actor=actor,
+                                city=self._city,
+                                scope=self._city,
+                                caused_by=caused_by,
+                            )
+                        ),
+                    )
+                )
+        self._emit_alerts(emit)
+        self._save(tx)
+        return outcomes
+
+    def committed(self) -> None:
+        group, self._group = self._group, _Group()
+        for block, position in group.written:
+            frame = block.history(position)
+            if frame.height:
+                self._history.append(frame)
+        changed = [(tenant, entity.row.type, id_) for (tenant, id_), entity in group.entities.items() if entity.dirty]
+        if changed or group.alerts:
+            self._published(changed, group.alerts)
+
+    def rolled_back(self) -> None:
+        self._group = _Group()
+        self._watch.take()
+
+    # --- commands ---
+
+    def _load(self, tx: Transaction, requests: Sequence[Request]) -> None:
+        wanted: dict[str, dict[str, None]] = {}
+        for request in requests:
+            if isinstance(request.command, ChangeEntities):
+                wanted.setdefault(request.command.tenant, {}).update(
+                    dict.fromkeys(change.id for change in request.command.changes)
+                )
+        for tenant, ids in wanted.items():
+            for id_, row in self._entities.load(tx, tenant, list(ids)).items():
+                self._group.entities[tenant, id_] = Working.of(row, self._overlays.get(row.type))
+
+    def _entity(self, tenant: str, id_: str) -> Working:
+        entity = self._group.entities.get((tenant, id_))
+        if entity is None:
+            entity = self._group.entities[tenant, id_] = self.changer.blank(tenant, id_)
+        return entity
+
+    def _change(self, tx: Transaction, request: Request, command: ChangeEntities) -> list[Changed]:
+        group, apply, outcomes = self._group, self.changer.apply, []
+        key = (request.actor, command.source, command.tenant, request.caused_by)
+        block = group.blocks.get(key)
+        if block is None:
+            block = group.blocks[key] = Block(command.tenant, command.source, group.now)
+        for change in command.changes:
+            entity = self._entity(command.tenant, change.id)
+            overlay, doc = entity.overlay, entity.doc
+            before = (
+                {
+                    name: (doc[name].value, doc[name].observed_at or doc[name].modified_at)
+                    for name in overlay.previous
+                    if name in doc
+                }
+                if overlay and doc and overlay.previous
+                else {}
+            )
+            if change.verb == "delete" and entity.row.rules:
+                self._watch.end(entity.row, group.now, lambda id_: self._alert(tx, id_))
+            outcome = apply(change, entity, block, command.marks)
+            outcomes.append(outcome)
+            overlay = entity.overlay
+            if overlay is not None and overlay.computes and outcome.changed and entity.doc is not None:
+                watched = group.watched.get(overlay.name)
+                if watched is None:
+                    watched = group.watched[overlay.name] = Watched(overlay)
+                watched.add(entity, block, before)
+        return outcomes
+
+    def _tick(self, tx: Transaction) -> int:
+        """Rules that wait for time alone: `for` that has run out, things that fell silent."""
+        group, moved = self._group, 0
+        rules = {rule.name: rule for overlay in self._overlays.values() for rule in overlay.rules}
+        for alert in self._alerts.due(tx, TICK_MAX):
+            rule = rules.get(alert.rule)
+            if rule is not None and group.now - alert.pending_since >= rule.hold and alert.id not in self._watch.moved:
+                self._watch.ripen(self._row(tx, alert), self._known(alert), group.now)
+                moved += 1
+        for overlay in self._overlays.values():
+            for rule in overlay.rules:
+                if rule.silent_for:
+                    moved += self._silence(tx, overlay, rule)
+        return moved
+
+    def _silence(self, tx: Transaction, overlay: Overlay, rule: Rule) -> int:
+        moved = 0
+        for row in self._entities.silent(overlay.name, self._group.now - rule.silent_for, rule.name, TICK_MAX):
+            entity = self._adopt(tx, row.tenant, row.id)
+            if rule.name not in states_of(entity.row):
+                self._watch.go_silent(entity.row, rule, self._group.now, overlay.why(rule, {}))
+                moved += 1
+        return moved
+
+    def _act(self, tx: Transaction, request: Request, command: AlertAction) -> Alert | HutongError:
+        alert = self._find_alert(tx, command.alert)
+        if alert is None:
+            return NotFound("there is no such alert", where="alert", seen=command.alert)
+        if command.acknowledge and not alert.acknowledged_by:
+            alert.acknowledged_by, alert.acknowledged_at = request.actor, self._group.now
+        if command.silence_until is not None:
+            alert.silenced_until = command.silence_until or None
+        if command.note:
+            alert.note = f"{alert.note}\n{command.note}".strip()
+        alert.caused_by = request.actor
+        self._watch.moved[alert.id] = alert
+        return alert
+
+    # --- what follows from the changes ---
+
+    def _compute(self, tx: Transaction) -> None:
+        self._know_alerts(tx)
+        for watched in self._group.watched.values():
+            overlay = watched.overlay
+            frame = overlay.frame(watched.columns)
+            for key in overlay.derivations:
+                derive = self.changer.derive
+                for entity, block, at, value in zip(
+                    watched.entities, watched.blocks, watched.at, frame[key].to_list(), strict=True
+                ):
+                    if entity.doc is not None:
+                        derive(entity, block, key, value, at)
+            for key in overlay.ranges:
+                self._suspect(watched, key, frame[f"suspect {key}"])
+            for rule in overlay.rules:
+                if rule.when is not None:
+                    self._observe(tx, watched, rule, frame)
+                elif rule.silent_for:
+                    self._heard(tx, watched, rule)
+
+    def _suspect(self, watched: Watched, key: str, outside: pl.Series) -> None:
+        for entity, block, is_outside in zip(watched.entities, watched.blocks, outside.to_list(), strict=True):
+            doc = entity.doc
+            if (
+                doc is not None
+                and (attribute := doc.get(key)) is not None
+                and bool(attribute.marks & 1) != bool(is_outside)
+            ):
+                self.changer.suspect(entity, block, key, bool(is_outside))
+
+    def _observe(self, tx: Transaction, watched: Watched, rule: Rule, frame: pl.DataFrame) -> None:
+        holds = frame[f"when {rule.name}"]
+        clears = frame[f"clear {rule.name}"].to_list() if rule.clear is not None else [None] * frame.height
+        for i, (entity, hold) in enumerate(zip(watched.entities, holds.to_list(), strict=True)):
+            if entity.doc is not None and (hold or (entity.row.rules and rule.name in entity.row.rules)):
+                before = entity.row.rules
+                self._watch.observe(
+                    entity.row,
+                    rule,
+                    hold,
+                    clears[i],
+                    watched.at[i],
+                    partial(self._alert, tx),
+                    partial(_why, watched.overlay, rule, frame, i),
+                )
+                entity.dirty = entity.dirty or entity.row.rules != before
+
+    def _heard(self, tx: Transaction, watched: Watched, rule: Rule) -> None:
+        for entity, at in zip(watched.entities, watched.at, strict=True):
+            if entity.row.rules and rule.name in entity.row.rules:
+                self._watch.end(entity.row, at, lambda id_: self._alert(tx, id_), only=(rule.name,))
+                entity.dirty = True
+
+    def _drop_repeats(self) -> None:
+        """Late observations that history holds already are no news."""
+        for block in self._group.blocks.values():
+            if LATE in block.op:
+                late = block.history(Position("", 0), late_only=True)
+                repeated = self._history.repeated(late).to_list()
+                if any(repeated):
+                    positions = [i for i, op in enumerate(block.op) if op == LATE]
+                    block.drop({i for i, again in zip(positions, repeated, strict=True) if again})
+
+    def _emit_alerts(self, emit: Emit) -> None:
+        group = self._group
+        group.alerts = self._watch.take()
+        if group.alerts:
+            cause = str(group.written[0][1]) if group.written else ""
+            for alert in group.alerts:
+                alert.caused_by = alert.caused_by or cause
+            emit(
+                Event(
+                    kind=ALERTED,
+                    payload=msgspec.msgpack.encode(group.alerts),
+                    at=group.now,
+                    actor=ACTOR,
+                    city=self._city,
+                    scope=self._city,
+                    caused_by=cause,
+                )
+            )
+
+    def _save(self, tx: Transaction) -> None:
+        group = self._group
+        new: list[EntityRow] = []
+        known: list[EntityRow] = []
+        gone: dict[str, list[str]] = {}
+        for (tenant, id_), entity in group.entities.items():
+            if not entity.dirty:
+                continue
+            if entity.doc is None:
+                if entity.stored:
+                    gone.setdefault(tenant, []).append(id_)
+            elif entity.stored:
+                known.append(entity.finish())
+            else:
+                new.append(entity.finish())
+        for tenant, ids in gone.items():
+            self._entities.delete(tx, tenant, ids)
+        if new or known:
+            self._entities.save(tx, new, known)
+        if group.alerts:
+            self._alerts.save(tx, group.alerts)
+
+    # --- alerts and entities of this group ---
+
+    def _know_alerts(self, tx: Transaction) -> None:
+        """Load the alerts of all entities at hand at once."""
+        ids = [
+            state.alert
+            for watched in self._group.watched.values()
+            for entity in watched.entities
+            if entity.row.rules
+            for state in states_of(entity.row).values()
+        ]
+        if ids:
+            for id_, alert in self._alerts.load(tx, list(dict.fromkeys(ids))).items():
+                self._group.known.setdefault(id_, alert)
+
+    def _find_alert(self, tx: Transaction, id_: str) -> Alert | None:
+        return self._watch.moved.get(id_) or self._group.known.get(id_) or self._alerts.load(tx, [id_]).get(id_)
+
+    def _alert(self, tx: Transaction, id_: str) -> Alert:
+        alert = self._find_alert(tx, id_)
+        if alert is None:
+            raise NotFound(
+                "an entity names an alert that is not there", where="alert", seen=id_, fix="run `hutong verify`"
+            )
+        return self._known(alert)
+
+    def _known(self, alert: Alert) -> Alert:
+        return self._group.known.setdefault(alert.id, alert)
+
+    def _row(self, tx: Transaction, alert: Alert) -> Any:
+        return self._adopt(tx, alert.tenant, alert.entity).row
+
+    def _adopt(self, tx: Transaction, tenant: str, id_: str) -> Working:
+        """An entity that no change of the group names, taken in because its rules move."""
+        entity = self._group.entities.get((tenant, id_))
+        if entity is None:
+            row = self._entities.load(tx, tenant, [id_])[id_]
+            entity = self._group.entities[tenant, id_] = Working.of(row, self._overlays.get(row.type))
+        entity.dirty = True
+        return entity
+
+
+def _why(overlay: Overlay, rule: Rule, frame: pl.DataFrame, i: int) -> str:
+    return overlay.why(rule, frame.row(i, named=True))
+
+
+class _Group:
+    """What one transaction has in hand."""
+
+    def __init__(self, now: int = 0) -> None:
+        self.now = now
+        self.entities: dict[tuple[str, str], Working] = {}
+        self.blocks: dict[tuple[str, str, str, str], Block] = {}
+        self.watched: dict[str, Watched] = {}
+        self.written: list[tuple[Block, Position]] = []
+        self.alerts: list[Alert] = []
+        self.known: dict[str, Alert] = {}
+
+
+__all__ = ["ALERTED", "SET", "AlertState", "SenseHandler"]

@@ -1,0 +1,174 @@
+"""Checkpoints of state, and rebuilding it from the ledger to compare with what is served."""
+
+import gzip
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from hutong.engines.sense.changes import Changer, Working
+from hutong.engines.sense.handler import ALERTED
+from hutong.engines.sense.observations import CHANGED, Block
+from hutong.engines.sense.ports import Alert, AlertStore, Attribute, EntityRow, EntityStore
+from hutong.kernel.ledger import SEALED, Entry, Sealed
+from hutong.kernel.transactions import Database
+
+KINDS = (CHANGED, ALERTED)
+GROUP = 200
+_DOC = msgspec.json.Decoder(dict[str, Attribute])
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+
+
+class Line(msgspec.Struct, omit_defaults=True):
+    """One line of a checkpoint: an entity or an alert."""
+
+    entity: EntityRow | None = None
+    alert: Alert | None = None
+
+
+def write_checkpoint(file: Path, entities: EntityStore, alerts: AlertStore) -> bytes:
+    """Write state as gzipped JSON lines, durably and whole or not at all. Gives the file's SHA-256."""
+    part = file.with_suffix(".part")
+    encode = msgspec.json.Encoder().encode
+    with part.open("wb") as raw:
+        with gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1, mtime=0) as packed:
+            for row in entities.each():
+                packed.write(encode(Line(entity=row)) + b"\n")
+            for alert in alerts.each():
+                packed.write(encode(Line(alert=alert)) + b"\n")
+        raw.flush()
+        os.fsync(raw.fileno())
+    digest = file_hash(part)
+    part.replace(file)
+    return digest
+
+
+def file_hash(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").digest()
+
+
+def read_checkpoint(file: Path) -> Iterator[Line]:
+    decode = msgspec.json.Decoder(Line).decode
+    with gzip.open(file, "rb") as lines:
+        for line in lines:
+            yield decode(line)
+
+
+class Rebuild:
+    """Brings empty stores to the state that the ledger tells of."""
+
+    def __init__(self, changer: Changer, database: Database, entities: EntityStore, alerts: AlertStore) -> None:
+        self._changer, self._database = changer, database
+        self._entities, self._alerts = entities, alerts
+
+    def start_from(self, lines: Iterable[Line]) -> None:
+        """Take a checkpoint's state."""
+        rows: list[EntityRow] = []
+        alerts: list[Alert] = []
+        for line in lines:
+            if line.entity is not None:
+                rows.append(line.entity)
+            if line.alert is not None:
+                alerts.append(line.alert)
+            if len(rows) + len(alerts) >= 5_000:
+                self._save(rows, alerts)
+        self._save(rows, alerts)
+
+    @staticmethod
+    def covered(seals: Iterable[Entry]) -> Mapping[str, int]:
+        """How far the newest seal among the entries covers each lane."""
+        found: Mapping[str, int] = {}
+        latest = 0
+        for row, payload in seals:
+            if row.kind == SEALED and payload is not None and row.at >= latest:
+                latest, found = row.at, msgspec.msgpack.decode(payload, type=Sealed).upto
+        return found
+
+    def follow(self, entries: Iterable[Entry]) -> int:
+        """Apply entries in order; gives how many events were applied."""
+        group: list[Entry] = []
+        applied = 0
+        for entry in entries:
+            if entry.row.kind in KINDS and entry.payload is not None:
+                group.append(entry)
+                applied += 1
+            if len(group) >= GROUP:
+                self._apply(group)
+                group = []
+        self._apply(group)
+        return applied
+
+    def _save(self, rows: list[EntityRow], alerts: list[Alert]) -> None:
+        with self._database.begin() as tx:
+            self._entities.save(tx, rows, [])
+            self._alerts.save(tx, alerts)
+        rows.clear()
+        alerts.clear()
+
+    def _apply(self, group: list[Entry]) -> None:
+        blocks = [Block.decode(entry.payload) for entry in group if entry.row.kind == CHANGED and entry.payload]
+        moved = [
+            alert
+            for entry in group
+            if entry.row.kind == ALERTED and entry.payload
+            for alert in msgspec.msgpack.decode(entry.payload, type=list[Alert])
+        ]
+        with self._database.begin() as tx:
+            working: dict[tuple[str, str], Working] = {}
+            for tenant in {block.head.tenant for block in blocks}:
+                ids = list({id_ for block in blocks if block.head.tenant == tenant for id_ in block.entity})
+                for id_, row in self._entities.load(tx, tenant, ids).items():
+                    working[tenant, id_] = Working.of(row, self._changer.overlays.get(row.type))
+
+            def entity(tenant: str, id_: str) -> Working:
+                if (tenant, id_) not in working:
+                    working[tenant, id_] = self._changer.blank(tenant, id_)
+                return working[tenant, id_]
+
+            for block in blocks:
+                self._changer.fold(block, entity)
+            gone = [(tenant, id_) for (tenant, id_), one in working.items() if one.doc is None and one.stored]
+            for tenant, id_ in gone:
+                self._entities.delete(tx, tenant, [id_])
+            there = [one for one in working.values() if one.doc is not None and one.dirty]
+            self._entities.save(
+                tx, [one.finish() for one in there if not one.stored], [one.finish() for one in there if one.stored]
+            )
+            self._alerts.save(tx, list({alert.id: alert for alert in moved}.values()))
+
+
+def canonical(entities: EntityStore, alerts: AlertStore) -> Mapping[str, str]:
+    """SHA-256 of all entities and of all alerts, in an order and form that do not depend on the store."""
+    return {
+        "entities": _digest(_plain(row) for row in entities.each()),
+        "alerts": _digest(_ENCODER.encode(alert) for alert in alerts.each()),
+    }
+
+
+def differences(live: EntityStore, rebuilt: EntityStore, most: int = 20) -> list[str]:
+    """Ids of entities that differ between two stores, at most `most`."""
+    found: list[str] = []
+    theirs = {(row.tenant, row.id): hashlib.sha256(_plain(row)).digest() for row in rebuilt.each()}
+    for row in live.each():
+        if len(found) < most and theirs.pop((row.tenant, row.id), None) != hashlib.sha256(_plain(row)).digest():
+            found.append(row.id)
+    return [*found, *(id_ for _, id_ in theirs)][:most]
+
+
+def _digest(lines: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line + b"\n")
+    return digest.hexdigest()
+
+
+def _plain(row: EntityRow) -> bytes:
+    """The row without what only the store knows; its rules are told by the alerts."""
+    plain = msgspec.to_builtins(row)
+    for key in ("seq", "rules"):
+        del plain[key]
+    plain["doc"] = msgspec.to_builtins(_DOC.decode(row.doc))
+    return _ENCODER.encode(plain)

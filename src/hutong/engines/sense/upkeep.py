@@ -1,0 +1,213 @@
+"""What sensing does by itself: let time pass for rules, move history to the lake, let it expire, seal the ledger."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from hutong.engines.sense.handler import ACTOR
+from hutong.engines.sense.observations import CHANGED, Block
+from hutong.engines.sense.overlay import Overlay
+from hutong.engines.sense.ports import AlertStore, EntityStore, HistoryStore, Tick
+from hutong.engines.sense.rebuild import KINDS, write_checkpoint
+from hutong.kernel.clock import DAY, HOUR, SECOND, Clock
+from hutong.kernel.commands import Request
+from hutong.kernel.errors import HutongError
+from hutong.kernel.housekeeping import Note, Seal
+from hutong.kernel.ledger import LedgerStore, Position, Sealed
+from hutong.kernel.writer import Writer
+
+TICK_EVERY = 5 * SECOND
+COMPACT_EVERY = 60 * SECOND
+OPTIMISE_EVERY = 6 * HOUR
+RETAIN_EVERY = DAY
+CHECKPOINT_BYTES = 512 * 1024 * 1024
+CHECKPOINTS_KEPT = 2
+COMMITTED = "history.committed"
+
+log = logging.getLogger(__name__)
+
+
+class LakeFile(msgspec.Struct, frozen=True):
+    """A file of the lake as the ledger remembers it."""
+
+    path: str
+    sha256: bytes
+
+
+class LakeRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Payload of a `history.committed` event: one commit of the lake."""
+
+    version: int
+    purpose: str
+    added: tuple[LakeFile, ...] = ()
+    removed: tuple[str, ...] = ()
+    dropped: int = 0
+
+
+class Lake(HistoryStore, Protocol):
+    """History that keeps its older part in files."""
+
+    @property
+    def compaction_due(self) -> bool:
+        """Whether so much is recent that a compaction should not wait."""
+
+    def watermarks(self, lanes: Sequence[str]) -> Mapping[str, int]: ...
+
+    def compact(self, upto: Mapping[str, int]) -> object: ...
+
+    def optimise(self) -> object: ...
+
+    def retain(self, type: str, before: int) -> object: ...
+
+    def records(self, after: int = -1) -> Sequence[Any]:
+        """Commits of versions later than `after`: Structs with at least the fields of LakeRecord."""
+
+
+class Upkeep:
+    """Everything periodic of the sense engine; `pulse` does what is due and is called often."""
+
+    def __init__(
+        self,
+        overlays: Mapping[str, Overlay],
+        lake: Lake,
+        entities: EntityStore,
+        alerts: AlertStore,
+        ledger: LedgerStore,
+        writer: Writer,
+        clock: Clock,
+        checkpoints: Path,
+        snapshot: Callable[[], AbstractContextManager[None]],
+        size: Callable[[], int],
+    ) -> None:
+        self._overlays, self._lake, self._entities, self._alerts = overlays, lake, entities, alerts
+        self._ledger, self._writer, self._clock = ledger, writer, clock
+        self._folder, self._snapshot, self._size = checkpoints, snapshot, size
+        now = clock.now()
+        self._due = {
+            self.tick: now,
+            self.compact: now + COMPACT_EVERY,
+            self.optimise: now + OPTIMISE_EVERY,
+            self.retain: now + RETAIN_EVERY,
+        }
+        self._every = {
+            self.tick: TICK_EVERY,
+            self.compact: COMPACT_EVERY,
+            self.optimise: OPTIMISE_EVERY,
+            self.retain: RETAIN_EVERY,
+        }
+        self._sealed_size = size()
+        self._noted = -1
+
+    def recover(self) -> int:
+        """Give the lake what the ledger holds beyond it, and note what it compacted before a crash. Counts rows."""
+        rows = 0
+        lanes = self._ledger.lanes()
+        marks = self._lake.watermarks(tuple(lanes))
+        for lane in lanes:
+            after = max(0, marks.get(lane, 0))
+            while entries := self._ledger.read(lane, after, 500, (CHANGED,)):
+                for row, payload in entries:
+                    if payload is not None:
+                        frame = Block.decode(payload).history(Position(lane, row.n))
+                        self._lake.append(frame)
+                        rows += frame.height
+                after = entries[-1].row.n
+        self._noted = max((record.version for record in noted(self._ledger)), default=-1)
+        self._note()
+        return rows
+
+    def pulse(self) -> None:
+        """Do what is due. A fault is logged and tried again next time."""
+        now = self._clock.now()
+        for work, due in list(self._due.items()):
+            if now >= due or (work == self.compact and self._lake.compaction_due):
+                self._due[work] = now + self._every[work]
+                try:
+                    work()
+                except HutongError as error:
+                    log.warning("%s waits: %s", work.__name__, error)
+        if self._size() - self._sealed_size > CHECKPOINT_BYTES:
+            self.checkpoint()
+
+    def tick(self) -> int:
+        """Let time pass for rules; gives how many alerts moved."""
+        moved: int = self._ask(Tick())
+        return moved
+
+    def compact(self) -> None:
+        self._lake.compact(self._ledger.lanes())
+        self._note()
+
+    def optimise(self) -> None:
+        self._lake.optimise()
+        self._note()
+
+    def retain(self) -> None:
+        now = self._clock.now()
+        for overlay in self._overlays.values():
+            if overlay.retention:
+                self._lake.retain(overlay.name, now - overlay.retention)
+        self._note()
+
+    def checkpoint(self) -> Path:
+        """Write state as of one moment, and let the payloads it covers leave the ledger."""
+        self.compact()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._snapshot():
+            upto = dict(self._ledger.lanes())
+            file = self._folder / f"{self._clock.now()}.jsonl.gz"
+            digest = write_checkpoint(file, self._entities, self._alerts)
+        marks = self._lake.watermarks(tuple(upto))
+        self._ask(
+            Seal(
+                kinds=KINDS,
+                drop={lane: min(n, marks.get(lane, 0)) for lane, n in upto.items()},
+                sealed=Sealed(upto=upto, checkpoint=file.name, checkpoint_hash=digest),
+            )
+        )
+        for old in sorted(self._folder.glob("*.jsonl.gz"))[:-CHECKPOINTS_KEPT]:
+            os.remove(old)
+        self._sealed_size = self._size()
+        return file
+
+    def _note(self) -> None:
+        """Tell the ledger of every commit of the lake that it does not know yet."""
+        for record in self._lake.records(self._noted):
+            told = LakeRecord(
+                version=record.version,
+                purpose=record.purpose,
+                dropped=record.dropped,
+                removed=tuple(record.removed),
+                added=tuple(LakeFile(file.path, bytes.fromhex(file.sha256)) for file in record.added),
+            )
+            self._ask(Note(kind=COMMITTED, payload=msgspec.msgpack.encode(told)))
+            self._noted = record.version
+
+    def _ask(self, command: Any) -> Any:
+        return self._writer.submit(Request(command=command, actor=ACTOR)).result()
+
+
+def noted(ledger: LedgerStore) -> Iterator[LakeRecord]:
+    """Every commit of the lake that the ledger tells of."""
+    for lane in ledger.lanes():
+        after = 0
+        while entries := ledger.read(lane, after, 500, (COMMITTED,)):
+            for _, payload in entries:
+                if payload is not None:
+                    yield msgspec.msgpack.decode(payload, type=LakeRecord)
+            after = entries[-1].row.n
+
+
+def noted_files(ledger: LedgerStore) -> dict[str, bytes]:
+    """The lake's files as the ledger tells of them: SHA-256 by path."""
+    files: dict[str, bytes] = {}
+    for record in sorted(noted(ledger), key=lambda one: one.version):
+        for path in record.removed:
+            files.pop(path, None)
+        files |= {file.path: file.sha256 for file in record.added}
+    return files

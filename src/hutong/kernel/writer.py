@@ -1,0 +1,184 @@
+"""The writer: one thread that makes commands durable, many in a transaction, so that they share an fsync."""
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from hutong.kernel.clock import Clock
+from hutong.kernel.commands import Handler, Request
+from hutong.kernel.errors import HutongError, Overloaded
+from hutong.kernel.ledger import Ledger, LedgerStore
+from hutong.kernel.transactions import Database
+
+QUEUE_WEIGHT_MAX = 50_000
+GROUP_WEIGHT_MAX = 4_000
+
+log = logging.getLogger(__name__)
+
+Waiting = tuple[Request, "Future[Any] | asyncio.Future[Any]"]
+
+
+class Writer:
+    """Takes commands from any thread or event loop and answers when they are durable."""
+
+    def __init__(
+        self, database: Database, ledger: Ledger, store: LedgerStore, clock: Clock, handlers: Mapping[type, Handler]
+    ) -> None:
+        self._database, self._ledger, self._store, self._clock = database, ledger, store, clock
+        self._handlers = dict(handlers)
+        self._queue: deque[Waiting] = deque()
+        self._weight = 0
+        self._wake = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Finish what was accepted, then stop."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join()
+
+    async def ask(self, request: Request) -> Any:
+        """Submit from an event loop and wait for the outcome. Raises the HutongError that it is refused with."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._enqueue(request, future)
+        return await future
+
+    def submit(self, request: Request) -> "Future[Any]":
+        """Submit from a plain thread."""
+        future: Future[Any] = Future()
+        self._enqueue(request, future)
+        return future
+
+    @property
+    def backlog(self) -> int:
+        """Weight of what waits, at most QUEUE_WEIGHT_MAX."""
+        return self._weight
+
+    def _enqueue(self, request: Request, future: "Future[Any] | asyncio.Future[Any]") -> None:
+        weight = self._handlers[type(request.command)].weight(request.command)
+        with self._wake:
+            if self._closing:
+                raise Overloaded("the server is shutting down", fix="send it again when it is back")
+            if self._weight + weight > QUEUE_WEIGHT_MAX and self._queue:
+                raise Overloaded(
+                    "too much is waiting to be written",
+                    seen=str(self._weight),
+                    allowed=f"{QUEUE_WEIGHT_MAX} waiting changes",
+                    fix="slow down and send it again",
+                )
+            self._queue.append((request, future))
+            self._weight += weight
+            self._wake.notify()
+
+    def _run(self) -> None:
+        while group := self._next_group():
+            outcomes = self._write(group)
+            self._answer(group, outcomes)
+
+    def _next_group(self) -> list[Waiting]:
+        with self._wake:
+            while not self._queue:
+                if self._closing:
+                    return []
+                self._wake.wait()
+            group, weight = [], 0
+            while self._queue and weight < GROUP_WEIGHT_MAX:
+                waiting = self._queue.popleft()
+                group.append(waiting)
+                weight += self._handlers[type(waiting[0].command)].weight(waiting[0].command)
+            self._weight -= weight
+            return group
+
+    def _write(self, group: Sequence[Waiting]) -> list[Any]:
+        """Outcomes or exceptions, one per request."""
+        requests = [request for request, _ in group]
+        try:
+            return self._commit(requests)
+        except HutongError as error:
+            return [error] * len(group)
+        except Exception as error:  # an engine's fault must not take its neighbours along
+            log.exception("a group of %d commands failed", len(group))
+            if len(group) == 1:
+                return [error]
+            return [outcome for one in group for outcome in self._write([one])]
+
+    def _commit(self, requests: Sequence[Request]) -> list[Any]:
+        touched: dict[int, Handler] = {}
+        try:
+            with self._database.begin() as tx:
+                outcomes = self._handle(tx, requests, touched)
+                self._ledger.write(tx)
+        except BaseException:
+            self._ledger.rolled_back()
+            for handler in touched.values():
+                handler.rolled_back()
+            raise
+        self._ledger.committed()
+        for handler in touched.values():
+            handler.committed()
+        return outcomes
+
+    def _handle(self, tx: Any, requests: Sequence[Request], touched: dict[int, Handler]) -> list[Any]:
+        outcomes: list[Any] = [None] * len(requests)
+        keyed = [request.key for request in requests if request.key]
+        known = self._store.outcomes(tx, keyed) if keyed else {}
+        first: dict[str, int] = {}
+        todo: dict[int, list[int]] = {}
+        repeats: list[tuple[int, int]] = []
+        for i, request in enumerate(requests):
+            handler = self._handlers[type(request.command)]
+            if request.key in known:
+                outcomes[i] = handler.decode(known[request.key])
+            elif request.key and (j := first.setdefault(request.key, i)) != i:
+                repeats.append((i, j))
+            else:
+                touched[id(handler)] = handler
+                todo.setdefault(id(handler), []).append(i)
+        remembered = []
+        for key, indexes in todo.items():
+            handler = touched[key]
+            for i, outcome in zip(
+                indexes, handler.handle(tx, [requests[i] for i in indexes], self._ledger.emit), strict=True
+            ):
+                outcomes[i] = outcome
+                if requests[i].key and not isinstance(outcome, HutongError):
+                    remembered.append((requests[i].key, handler.encode(outcome), self._clock.now()))
+        for i, j in repeats:
+            outcomes[i] = outcomes[j]
+        if remembered:
+            self._store.remember(tx, remembered)
+        return outcomes
+
+    @staticmethod
+    def _answer(group: Sequence[Waiting], outcomes: Sequence[Any]) -> None:
+        loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+        for (_, future), outcome in zip(group, outcomes, strict=True):
+            if isinstance(future, Future):
+                _settle(future, outcome)
+            else:
+                loops.setdefault(future.get_loop(), []).append((future, outcome))
+        for loop, answers in loops.items():
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_settle_all, answers)
+
+
+def _settle(future: "Future[Any] | asyncio.Future[Any]", outcome: Any) -> None:
+    if isinstance(outcome, BaseException):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def _settle_all(answers: Sequence[tuple["asyncio.Future[Any]", Any]]) -> None:
+    for future, outcome in answers:
+        if not future.done():
+            _settle(future, outcome)

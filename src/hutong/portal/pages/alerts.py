@@ -1,0 +1,78 @@
+"""The inbox of alerts: see, acknowledge, silence."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+from urllib.parse import urlencode
+
+from litestar import Response, get, post
+from litestar.enums import RequestEncodingType
+from litestar.params import Body
+from litestar.response import Redirect
+
+from hutong.engines.sense.ports import Alert, AlertQuery
+from hutong.kernel.clock import HOUR
+from hutong.portal.ports import Platform
+from hutong.portal.visit import Visit, both
+
+PAGE = 50
+NOTE_MAX = 500
+HOURS = (1, 4, 24, 72)  # how long silence may last, as the form offers it
+TABS = ("firing", "pending", "resolved")
+
+
+@dataclass
+class Acknowledgement:
+    note: str = ""
+
+
+@dataclass
+class Silence:
+    hours: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    alert: Alert
+    platform: Platform
+    name: str
+
+
+@get(both("/alerts"), include_in_schema=False)
+async def alerts(visit: Visit, state: Literal["firing", "pending", "resolved"] = "firing", platform: str = "",
+                 severity: str = "", page: int = 1, done: str = "") -> Response[str]:
+    portal = visit.site.portal
+    chosen = [shown for shown in portal.platforms if platform in ("", shown.name)]
+    counts = dict.fromkeys(TABS, 0)
+    rows: list[Row] = []
+    for shown in chosen:
+        board = await visit.board(shown)
+        for alert in board.alerts():
+            counts[alert.state] += 1
+        names = {thing.id: thing.name[visit.lang] for thing in board.things()}
+        found = await portal.sense.alerts(visit.actor, AlertQuery(
+            tenant=portal.tenant, states=(state,), types=tuple(kind.name for kind in shown.types), severity=severity,
+            limit=PAGE + 1, offset=(max(page, 1) - 1) * PAGE))
+        rows += [Row(alert, shown, names.get(alert.entity, alert.entity)) for alert in found]
+    order = ("critical", "warning", "info")
+    rows.sort(key=lambda row: (order.index(row.alert.severity) if state != "resolved" else 0, -row.alert.pending_since))
+    query = {"platform": platform, "severity": severity}
+    return visit.page(
+        "alerts.html", rows=rows[:PAGE], more=len(rows) > PAGE, number=max(page, 1), state=state, counts=counts,
+        chosen=platform, severity=severity, hours=HOURS, done=done, tabs=TABS,
+        query=lambda **changes: urlencode({k: v for k, v in (query | changes).items() if v}))
+
+
+@post(both("/alerts/{id:str}/acknowledge"), include_in_schema=False)
+async def acknowledge(visit: Visit, id: str, data: Annotated[
+        Acknowledgement, Body(media_type=RequestEncodingType.URL_ENCODED)]) -> Redirect:
+    await visit.site.portal.sense.acknowledge(visit.actor, id, data.note[:NOTE_MAX])
+    return Redirect(f"/{visit.lang}/alerts?done=acknowledged", status_code=303)
+
+
+@post(both("/alerts/{id:str}/silence"), include_in_schema=False)
+async def silence(visit: Visit, id: str, data: Annotated[
+        Silence, Body(media_type=RequestEncodingType.URL_ENCODED)]) -> Redirect:
+    hours = data.hours if data.hours in HOURS else HOURS[0]
+    await visit.site.portal.sense.silence(visit.actor, id, visit.now + hours * HOUR, data.note[:NOTE_MAX])
+    return Redirect(f"/{visit.lang}/alerts?done=silenced", status_code=303)

@@ -1,0 +1,154 @@
+"""A platform's page, made by its declarations alone: state, map and list, alerts, data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlencode
+
+from litestar import Response, get
+
+from hutong.kernel.errors import InvalidInput, NotFound
+from hutong.portal import stream
+from hutong.portal.board import Board
+from hutong.portal.ports import Platform, ThingType
+from hutong.portal.readings import headline
+from hutong.portal.things import State, Thing
+from hutong.portal.visit import Visit, both, wants_part
+from hutong.portal.words import Language
+
+SIZES = (25, 50, 100)
+ALERTS_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What the reader of a list asked for. `sort` is a column, with `-` before it for descending."""
+
+    q: str = ""
+    state: str = ""
+    district: str = ""
+    sort: str = ""
+    page: int = 1
+    size: int = SIZES[0]
+
+    def query(self, **changes: Any) -> str:
+        """The query string of this listing with changes; what is as it is by default is left out."""
+        asked = replace(self, **changes)
+        return urlencode({name: value for name, value in vars(asked).items() if value != getattr(Listing(), name)})
+
+    def sorted_by(self, column: str) -> str:
+        """What a click on a column's heading asks for."""
+        return f"-{column}" if self.sort == column else column
+
+
+@dataclass(frozen=True)
+class Page:
+    things: list[Thing]
+    found: int
+    pages: int
+
+
+def found_platform(visit: Visit, name: str) -> Platform:
+    platform = visit.site.portal.platform(name)
+    if platform is None:
+        raise NotFound("no such platform", seen=name)
+    return platform
+
+
+def listed(things: list[Thing], asked: Listing, lang: Language, kind: ThingType | None) -> Page:
+    """Filter, sort and cut. Without a sort the most urgent come first."""
+    wanted = asked.q.strip().casefold()
+    found = [thing for thing in things
+             if (not wanted or wanted in thing.name[lang].casefold() or wanted in thing.id.casefold())
+             and (not asked.state or thing.state == asked.state)
+             and (not asked.district or thing.place.startswith(asked.district))]
+    column = asked.sort.removeprefix("-")
+    found.sort(key=lambda thing: (thing.name[lang], thing.id))
+    found.sort(key=_order(column, kind), reverse=asked.sort.startswith("-"))
+    if column:  # what has no value comes last, either way
+        found.sort(key=lambda thing: _missing(thing, column))
+    pages = max(1, -(-len(found) // asked.size))
+    start = (min(asked.page, pages) - 1) * asked.size
+    return Page(found[start:start + asked.size], len(found), pages)
+
+
+def _order(column: str, kind: ThingType | None) -> Callable[[Thing], Any]:
+    urgency = {state: n for n, state in enumerate(State)}
+    match column:
+        case "" | "state":
+            return lambda thing: urgency[thing.state]
+        case "name":
+            return lambda thing: 0
+        case "at":
+            return lambda thing: thing.observed_at or 0
+        case _ if kind and column in kind.declaration.property:
+            numeric = kind.declaration.property[column].type in ("integer", "number")
+            return lambda thing: (thing.value(column) or 0) if numeric else str(thing.value(column))
+    raise InvalidInput("no such column", where="sort", seen=column)
+
+
+def _missing(thing: Thing, column: str) -> bool:
+    if column in ("name", "state", "at"):
+        return column == "at" and thing.observed_at is None
+    return thing.state == State.SILENT or thing.value(column) is None
+
+
+@get(both("/platforms/{name:str}"), include_in_schema=False)
+async def platform(visit: Visit, name: str, q: str = "", state: str = "", district: str = "", sort: str = "",
+                   page: int = 1, size: int = SIZES[0]) -> Response[str]:
+    shown = found_platform(visit, name)
+    board = await visit.board(shown)
+    asked = Listing(q[:200], state if state in set(State) else "", district, sort, max(1, page),
+                    size if size in SIZES else SIZES[0])
+    kind = shown.types[0] if shown.types else None
+    things = board.things()
+    listing = listed(things, asked, visit.lang, kind)
+    context = {"platform": shown, "kind": kind, "asked": asked, "listing": listing, "sizes": SIZES,
+               "readings": _readings(visit, shown), "sequence": f"{board.epoch}-{board.sequence}"}
+    if wants_part(visit.request):
+        return visit.page("parts/things.html", **context)
+    portal = visit.site.portal
+    alerts = board.alerts()
+    districts = sorted({thing.place[:6] for thing in things if thing.place[:6] in visit.site.atlas.names})
+    return visit.page(
+        "platform.html", **context, summary=board.summary, texts=stream.summary(board.summary, visit.lang),
+        map=visit.site.atlas.map(things, visit.lang, width=720), districts=districts,
+        departments=portal.city.leads(shown.implements), alerts=alerts[:ALERTS_SHOWN], alerts_count=len(alerts),
+        names={thing.id: thing.name[visit.lang] for thing in things},
+        simulated=any(thing.simulated for thing in things))
+
+
+@get(both("/platforms/{name:str}/alerts"), include_in_schema=False)
+async def alerts_part(visit: Visit, name: str) -> Response[str]:
+    """The panel of alerts, exchanged when alerts change."""
+    shown = found_platform(visit, name)
+    board = await visit.board(shown)
+    alerts = board.alerts()
+    return visit.page("parts/alerts.html", platform=shown, alerts=alerts[:ALERTS_SHOWN], alerts_count=len(alerts),
+                      names={thing.id: thing.name[visit.lang] for thing in board.things()})
+
+
+@get(both("/platforms/{name:str}/map.json"), include_in_schema=False)
+async def map_points(visit: Visit, name: str) -> dict[str, Any]:
+    """Things with a place, as the live map takes them, and the change up to which this tells."""
+    shown = found_platform(visit, name)
+    board = await visit.board(shown)
+    return {"sequence": f"{board.epoch}-{board.sequence}",
+            "things": [stream.changed_thing(visit.site.portal, board, thing, visit.lang) for thing in board.things()
+                       if thing.lon is not None]}
+
+
+def _readings(visit: Visit, shown: Platform) -> Callable[[Thing], Any]:
+    kinds = {kind.name: kind for kind in shown.types}
+    return lambda thing: headline(thing, kinds[thing.type], shown, visit.lang)
+
+
+def type_of(shown: Platform, thing: Thing) -> ThingType:
+    return next(kind for kind in shown.types if kind.name == thing.type)
+
+
+async def found_thing(board: Board, id: str) -> Thing:
+    found = next((thing for thing in board.things() if thing.id == id), None)
+    if found is None:
+        raise NotFound("no such thing on this platform", seen=id)
+    return found

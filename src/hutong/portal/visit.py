@@ -1,0 +1,113 @@
+"""One request to a page: who asks, in which language, and how the answer is written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from litestar import Request, Response
+from litestar.enums import MediaType
+from litestar.template.base import csrf_token
+
+from hutong.engines.sense.ports import Alert
+from hutong.kernel.access import Actor
+from hutong.portal import figures
+from hutong.portal.assets import built
+from hutong.portal.board import Board, Boards
+from hutong.portal.maps import Atlas
+from hutong.portal.ports import Platform, Portal
+from hutong.portal.stream import Streams
+from hutong.portal.things import State
+from hutong.portal.words import LANGUAGES, TAGS, Language, other, words
+
+HEADERS = {
+    "Content-Security-Policy": "; ".join((
+        "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data: blob:",
+        "connect-src 'self'", "worker-src 'self' blob:", "manifest-src 'self'", "base-uri 'none'",
+        "form-action 'self'", "frame-ancestors 'none'")),
+    "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin", "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin", "Permissions-Policy": "geolocation=(), camera=(), microphone=()",
+}
+
+
+class Site:
+    """What all visits share."""
+
+    def __init__(self, portal: Portal) -> None:
+        self.portal = portal
+        self.boards = Boards(portal)
+        self.streams = Streams(portal)
+        self.atlas = Atlas(portal.city.districts)
+        self.templates = Environment(loader=PackageLoader("hutong.portal"), autoescape=True, undefined=StrictUndefined,
+                                     trim_blocks=True, lstrip_blocks=True)
+        self.templates.globals.update(figures=figures, State=State, entry=lambda name: built().entry(name), quote=quote)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """`path` is that of the page without its language, so that the same page can be had in the other one."""
+
+    site: Site
+    request: Request[Any, Any, Any]
+    lang: Language
+    actor: Actor
+
+    @cached_property
+    def now(self) -> int:
+        return self.site.portal.clock.now()
+
+    @property
+    def path(self) -> str:
+        path = self.request.url.path
+        return path.removeprefix(f"/{self.lang}") if path.startswith(f"/{self.lang}") else ""
+
+    def in_other_language(self) -> str:
+        query = self.request.url.query
+        return f"/{other(self.lang)}{quote(self.path, safe='/:')}" + (f"?{query}" if query else "")
+
+    async def board(self, platform: Platform) -> Board:
+        return await self.site.boards.of(platform, self.actor)
+
+    def when(self, at: int) -> str:
+        return figures.when(at, self.site.portal.city.zone, self.lang)
+
+    def short(self, at: int) -> str:
+        return figures.short(at, self.now, self.site.portal.city.zone, self.lang)
+
+    def ago(self, at: int) -> str:
+        return figures.ago(at, self.now, self.lang)
+
+    def lasted(self, microseconds: int) -> str:
+        return figures.duration(microseconds, self.lang)
+
+    def held(self, alert: Alert) -> int:
+        """How long an alert has lasted; one of history played back, up to its last move in its own time."""
+        end = alert.resolved_at if alert.resolved_at is not None else self.now if alert.live else alert.at
+        return max(0, end - alert.pending_since)
+
+    def page(self, template: str, status: int = 200, **context: Any) -> Response[str]:
+        """A page, or a part of one, as HTML."""
+        headers = HEADERS | {"Content-Language": TAGS[self.lang], "Cache-Control": "no-cache",
+                             "Vary": "Accept-Language, Cookie, HX-Request"}
+        return Response(self.write(template, **context), media_type=MediaType.HTML, status_code=status, headers=headers)
+
+    def write(self, template: str, **context: Any) -> str:
+        portal = self.site.portal
+        shared: Mapping[str, Any] = {
+            "visit": self, "lang": self.lang, "tag": TAGS[self.lang], "t": words(self.lang), "portal": portal,
+            "city": portal.city, "base": f"/{self.lang}", "atlas": self.site.atlas,
+            "other": other(self.lang), "other_tag": TAGS[other(self.lang)],
+            "csrf": csrf_token({"request": self.request}), "may_handle": portal.may_handle(self.actor)}
+        return self.site.templates.get_template(template).render(shared | context)
+
+
+def both(path: str) -> list[str]:
+    """The path under each language."""
+    return [f"/{lang}{path}" for lang in LANGUAGES]
+
+
+def wants_part(request: Request[Any, Any, Any]) -> bool:
+    """Whether the request comes from htmx, which exchanges a part of the page."""
+    return request.headers.get("hx-request") == "true"

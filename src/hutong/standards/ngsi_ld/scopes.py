@@ -1,0 +1,48 @@
+"""Scopes (clause 4.18) and the scope query language (4.19)."""
+
+from typing import Any
+
+from hutong.kernel.errors import InvalidInput, Unsupported
+from hutong.standards.ngsi_ld.errors import TooComplexQuery
+from hutong.standards.ngsi_ld.uris import NULL, is_name
+
+SCOPES_MAX = 100
+SCOPE_QUERY_LENGTH_MAX = 2048
+
+
+def read_scopes(value: Any, *, nulls: bool = False) -> tuple[str, ...]:
+    """The scopes of an entity, each with a leading slash; NGSI-LD Null (where `nulls`) means none."""
+    if value == NULL and nulls:
+        return ()
+    parts = value if type(value) is list else [value]
+    if not 0 < len(parts) <= SCOPES_MAX:
+        raise InvalidInput("no scopes", seen=len(parts), allowed=f"1 to {SCOPES_MAX}")
+    return tuple(dict.fromkeys(_read_scope(part) for part in parts))
+
+
+def _read_scope(value: Any) -> str:
+    if type(value) is str and all(is_name(level) for level in value.removeprefix("/").split("/")):
+        return "/" + value.removeprefix("/")
+    raise InvalidInput("no scope", seen=value, allowed="/level or /level/level, each a letter, then letters and digits")
+
+
+def read_scope_query(text: str, where: str = "scopeQ") -> tuple[str, ...]:
+    """Alternatives of a scope query: `/a/b`, `/a/+/c`, `/a/#`. Raises Unsupported for conjunctions."""
+    if len(text) > SCOPE_QUERY_LENGTH_MAX:
+        raise TooComplexQuery("the scope query is too long", where=where, allowed=f"at most {SCOPE_QUERY_LENGTH_MAX}")
+    text = text.replace("|", ",").replace(" ", "+")  # a plus that was not percent-encoded arrives as a space
+    alternatives = tuple(part.removeprefix("(").removesuffix(")") for part in text.split(","))
+    for part in alternatives:
+        if ";" in part:
+            raise Unsupported(
+                "scopes that must all hold are not asked about here",
+                where=where,
+                seen=part,
+                fix="ask for alternatives, with commas",
+            )
+        levels = part.removeprefix("/").split("/")
+        if levels[-1] == "#":
+            levels.pop()
+        if not part.startswith("/") or not all(level == "+" or is_name(level) for level in levels):
+            raise InvalidInput("no scope query", where=where, seen=part, allowed="/level, + for any, /# at the end")
+    return alternatives

@@ -1,0 +1,1 @@
+"""Where things are kept. Only the composition root imports it."""

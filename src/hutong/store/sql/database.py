@@ -1,0 +1,241 @@
+"""A database: connections, transactions, and statements compiled once.
+
+Statements are written in SQLAlchemy Core. On hot paths their compiled text runs on the driver directly, because
+SQLAlchemy's per-execution work costs more than the database's own.
+"""
+
+import errno
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import psycopg
+import re2
+from sqlalchemy import ARRAY, ColumnElement, Engine, Text, bindparam, create_engine, event, func, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.sql import ClauseElement
+
+from hutong.kernel.errors import IntegrityBroken, StorageFull
+from hutong.store.sql import tables
+
+CACHE_KIB = 128 * 1024
+WAL_PAGES_BEFORE_CHECKPOINT = 16_000
+
+
+class Prepared:
+    """A Core statement as text of the driver, taking tuples in the order of `names`."""
+
+    def __init__(self, statement: ClauseElement, engine: Engine, names: Sequence[str] = ()) -> None:
+        compiled = statement.compile(engine, compile_kwargs={"render_postcompile": True})
+        order = compiled.positiontup or []  # type: ignore[attr-defined]  # set by every positional dialect
+        self.sql = str(compiled)
+        self._constants = compiled.params
+        self._order = tuple((names.index(name) if name in names else -1, name) for name in order)
+        self._direct = [i for i, _ in self._order] == list(range(len(names)))
+
+    def arguments(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if self._direct:
+            return values
+        return tuple(values[i] if i >= 0 else self._constants[name] for i, name in self._order)
+
+
+class SqlTransaction:
+    """A transaction under way on the writer's connection."""
+
+    def __init__(self, cursor: Any, lane: str) -> None:
+        self.cursor = cursor
+        self.lane = lane
+
+    def one_by_one(self, prepared: Prepared, rows: Iterable[tuple[Any, ...]]) -> None:
+        self.cursor.executemany(prepared.sql, [prepared.arguments(row) for row in rows])
+
+    def rows_affected(self, prepared: Prepared, *values: Any) -> int:
+        self.cursor.execute(prepared.sql, prepared.arguments(values))
+        return int(self.cursor.rowcount)
+
+    def rows(self, prepared: Prepared, *values: Any) -> list[Any]:
+        self.cursor.execute(prepared.sql, prepared.arguments(values))
+        found: list[Any] = self.cursor.fetchall()
+        return found
+
+
+class SqlDatabase:
+    """Opens `sqlite:///file` or `postgresql+psycopg://…`. One writing connection, one reading connection a thread."""
+
+    def __init__(self, url: str, lane: str = "main") -> None:
+        self.lane = lane
+        positional: dict[str, Any] = {"paramstyle": "format"} if url.startswith("postgresql") else {}
+        self.engine = create_engine(url, pool_size=32, max_overflow=32, **positional)
+        self.sqlite = self.engine.dialect.name == "sqlite"
+        if self.sqlite:
+            event.listen(self.engine, "connect", _tune_sqlite)
+        with _translated():
+            self._migrate()
+        self._writing = self.engine.raw_connection()
+        self._local = threading.local()
+        self._readers: list[Any] = []
+
+    def prepare(self, statement: ClauseElement, *names: str) -> Prepared:
+        return Prepared(statement, self.engine, names)
+
+    @contextmanager
+    def begin(self) -> Iterator[SqlTransaction]:
+        """The writing transaction; durable when the block is left. Only one thread may use it."""
+        with _translated():
+            cursor = self._writing.cursor()
+            try:
+                if self.sqlite:
+                    cursor.execute("BEGIN IMMEDIATE")
+                yield SqlTransaction(cursor, self.lane)
+                if self.sqlite:
+                    cursor.execute("COMMIT")
+                else:
+                    self._writing.commit()
+            except BaseException:
+                self._roll_back(cursor)
+                raise
+            finally:
+                cursor.close()
+
+    def among(self, column: Any, name: str) -> ColumnElement[bool]:
+        """The column is one of the values of a parameter that `listed` has made."""
+        if self.sqlite:
+            found: ColumnElement[bool] = column.in_(
+                select(func.json_each(bindparam(name)).table_valued("value").c.value)
+            )
+            return found
+        anyone: ColumnElement[bool] = column == func.any(bindparam(name, type_=ARRAY(Text)))
+        return anyone
+
+    def listed(self, values: Sequence[str]) -> Any:
+        return msgspec.json.encode(values).decode() if self.sqlite else list(values)
+
+    def read(self, prepared: Prepared, *values: Any) -> list[Any]:
+        """Rows of a query outside any transaction, on this thread's own connection."""
+        with _translated():
+            cursor = self.reader().cursor()
+            try:
+                cursor.execute(prepared.sql, prepared.arguments(values))
+                rows: list[Any] = cursor.fetchall()
+            finally:
+                cursor.close()
+        return rows
+
+    def query(self, statement: ClauseElement) -> list[Any]:
+        """Rows of a statement built for this one question."""
+        return self.read(self.prepare(statement))
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Everything that this thread reads within the block belongs to one moment."""
+        connection = self.reader()
+        if self.sqlite:
+            connection.cursor().execute("BEGIN")
+        else:
+            _driver(connection).autocommit = False
+            connection.cursor().execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        try:
+            yield
+        finally:
+            connection.rollback()
+            if not self.sqlite:
+                _driver(connection).autocommit = True
+
+    def reader(self) -> Any:
+        """This thread's reading connection, in autocommit."""
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self.engine.raw_connection()
+            if not self.sqlite:
+                _driver(connection).autocommit = True
+            self._readers.append(connection)
+        return connection
+
+    def size_bytes(self) -> int:
+        """What the database takes on disk."""
+        sql = (
+            "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+            if self.sqlite
+            else "SELECT pg_database_size(current_database())"
+        )
+        cursor = self.reader().cursor()
+        cursor.execute(sql)
+        return int(cursor.fetchone()[0])
+
+    def close(self) -> None:
+        for connection in (self._writing, *self._readers):
+            connection.detach()
+            connection.close()
+        self.engine.dispose()
+
+    def _roll_back(self, cursor: Any) -> None:
+        if not self.sqlite:
+            if _driver(self._writing).closed:
+                self._writing = self.engine.raw_connection()  # the server went away: next time on a fresh one
+            else:
+                self._writing.rollback()
+        elif _driver(self._writing).in_transaction:
+            cursor.execute("ROLLBACK")
+
+    def _migrate(self) -> None:
+        tables.metadata.create_all(self.engine)
+        with self.engine.begin() as connection:
+            found = connection.execute(select(tables.setting.c.value).where(tables.setting.c.name == "schema")).scalar()
+            if found is None:
+                connection.execute(tables.setting.insert().values(name="schema", value=str(tables.SCHEMA_VERSION)))
+            elif int(found) != tables.SCHEMA_VERSION:
+                raise IntegrityBroken(
+                    "the data were written by another version of Hutong",
+                    seen=found,
+                    allowed=str(tables.SCHEMA_VERSION),
+                    fix="start them with that version",
+                )
+
+
+def _driver(connection: PoolProxiedConnection) -> Any:
+    """The driver's own connection, for what SQLAlchemy does not offer."""
+    return connection.driver_connection
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Tell a full disk from other faults."""
+    try:
+        yield
+    except (sqlite3.OperationalError, psycopg.Error, DBAPIError, OSError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        full = (
+            getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+            or getattr(cause, "sqlstate", None) == "53100"
+            or getattr(cause, "errno", None) == errno.ENOSPC
+            or getattr(cause, "sqlite_errorname", "").startswith("SQLITE_IOERR_WRITE")
+        )
+        if full:
+            raise StorageFull(
+                "the disk is full; nothing of this was kept", fix="make space; no restart is needed"
+            ) from error
+        raise
+
+
+def _regexp(pattern: str, value: Any) -> bool:
+    """RE2, so that no pattern a user sends can take more than linear time."""
+    return isinstance(value, str) and re2.search(pattern, value) is not None
+
+
+def _tune_sqlite(connection: Any, _: Any) -> None:
+    connection.create_function("regexp", 2, _regexp, deterministic=True)
+    connection.isolation_level = None  # transactions begin where we say, not where the driver guesses
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "busy_timeout = 10000",
+        "temp_store = MEMORY",
+        f"cache_size = -{CACHE_KIB}",
+        "mmap_size = 1073741824",
+        f"wal_autocheckpoint = {WAL_PAGES_BEFORE_CHECKPOINT}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")

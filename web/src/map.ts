@@ -1,0 +1,174 @@
+// The live map: districts and things from this server alone; no tiles, no glyphs, nothing from outside.
+import "maplibre-gl/dist/maplibre-gl.css";
+import {
+  GeoJSONSource, LngLatBounds, type MapGeoJSONFeature, type MapMouseEvent, Map, Marker, NavigationControl, setWorkerUrl,
+  type StyleSpecification,
+} from "maplibre-gl";
+import worker from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
+
+import type { Change, State, Thing } from "./live";
+import { point, ring } from "./marks";
+import { STATES, onTheme, still, token } from "./theme";
+
+setWorkerUrl(worker);
+
+type Point = GeoJSON.Feature<GeoJSON.Point, { id: string; state: State }>;
+
+export interface LiveMap {
+  change(change: Change): void;
+  choose(id: string, fly: boolean): void;
+  reload(): Promise<void>;
+}
+
+/** Put a live map over the drawn one. `chosen` is called with the id of a point that was picked, or "". */
+export async function liveMap(frame: HTMLElement, chosen: (thing: Thing | null) => void): Promise<LiveMap> {
+  const place = frame.querySelector<HTMLElement>(".map-live");
+  if (!place) throw new Error("no place for the map");
+  const lang = document.body.dataset["lang"] === "en" ? "en" : "zh";
+  const districts = (await (await fetch(frame.dataset["districts"] ?? "")).json()) as GeoJSON.FeatureCollection;
+  const things: Record<string, Thing> = {};
+  let picked = "";
+
+  const points = (): GeoJSON.FeatureCollection<GeoJSON.Point> => ({
+    type: "FeatureCollection",
+    features: Object.values(things).flatMap((thing): Point[] => thing.point ? [{
+      type: "Feature", geometry: { type: "Point", coordinates: thing.point },
+      properties: { id: thing.id, state: thing.state },
+    }] : []),
+  });
+
+  const read = async (): Promise<void> => {
+    const answer = (await (await fetch(frame.dataset["map"] ?? "")).json()) as { things: Thing[] };
+    for (const id of Object.keys(things)) delete things[id];
+    for (const thing of answer.things) things[thing.id] = thing;
+  };
+  await read();
+
+  place.hidden = false;
+  const box = (frame.dataset["box"] ?? "").split(",").map(Number) as [number, number, number, number];
+  const map = new Map({
+    container: place, style: style(districts, points()), bounds: box, fitBoundsOptions: { padding: 12 },
+    attributionControl: false, dragRotate: false, pitchWithRotate: false, maxZoom: 17, fadeDuration: 0,
+    locale: lang === "zh" ? {
+      "NavigationControl.ZoomIn": "放大", "NavigationControl.ZoomOut": "缩小", "Map.Title": "地图",
+    } : {},
+  });
+  map.touchZoomRotate.disableRotation();
+  map.addControl(new NavigationControl({ showCompass: false }), "top-right");
+  map.on("styleimagemissing", ({ id }: { id: string }) => {
+    const [kind, ...rest] = id.split(" ");
+    const mark = kind === "ring" ? ring(rest.map(Number)) : point(rest[0] as State, rest[1] === "chosen");
+    map.addImage(id, mark.image, { pixelRatio: mark.ratio });
+  });
+  const labels = label(districts, lang, map);
+
+  const source = (): GeoJSONSource | undefined => map.getSource<GeoJSONSource>("things");
+  const pick = (id: string): void => {
+    picked = id;
+    if (map.getLayer("chosen")) map.setFilter("chosen", ["==", ["get", "id"], id]);
+    chosen(things[id] ?? null);
+  };
+
+  map.on("click", (event: MapMouseEvent) => {
+    const hit = map.queryRenderedFeatures(event.point, { layers: ["points", "rings"] })[0];
+    if (!hit) return pick("");
+    if (hit.layer.id === "points") return pick(String(hit.properties["id"]));
+    void open(hit);
+  });
+  async function open(cluster: MapGeoJSONFeature): Promise<void> {
+    const zoom = await source()?.getClusterExpansionZoom(Number(cluster.properties["cluster_id"]));
+    const { coordinates } = cluster.geometry as GeoJSON.Point;
+    map.easeTo({ center: coordinates as [number, number], zoom: zoom ?? map.getZoom() + 2, animate: !still,
+      duration: 150 });
+  }
+  for (const layer of ["points", "rings"]) {
+    map.on("mouseenter", layer, () => { map.getCanvas().style.cursor = "pointer"; });
+    map.on("mouseleave", layer, () => { map.getCanvas().style.cursor = ""; });
+  }
+  onTheme(() => {
+    map.setStyle(style(districts, points()));
+    labels();
+  });
+  await new Promise<void>((ready) => { map.once("load", () => ready()); });
+  frame.querySelector<SVGElement>(".drawn-map")?.setAttribute("aria-hidden", "true");
+
+  return {
+    change(change) {
+      let moved = false;
+      for (const id of change.gone) {
+        moved = delete things[id] || moved;
+      }
+      for (const thing of change.things) {
+        const before = things[thing.id];
+        moved ||= before?.state !== thing.state || String(before?.point) !== String(thing.point);
+        things[thing.id] = thing;
+        if (thing.id === picked) chosen(thing);
+      }
+      if (moved) void source()?.setData(points());
+    },
+    choose(id, fly) {
+      const at = things[id]?.point;
+      pick(id);
+      if (at && fly) map.easeTo({ center: at, zoom: Math.max(map.getZoom(), 13), animate: !still, duration: 150 });
+    },
+    async reload() {
+      await read();
+      await source()?.setData(points());
+    },
+  };
+}
+
+function style(districts: GeoJSON.FeatureCollection, things: GeoJSON.FeatureCollection): StyleSpecification {
+  const counts = Object.fromEntries(STATES.map((state): [string, unknown] =>
+    [state, ["+", ["case", ["==", ["get", "state"], state], 1, 0]]]));
+  const ringName = ["concat", "ring", ...STATES.flatMap((state) => [" ", ["to-string", ["get", state]]])];
+  const order = ["match", ["get", "state"], ...STATES.flatMap((state, n) => [state, STATES.length - n]), 0];
+  return {
+    version: 8,
+    sources: {
+      districts: { type: "geojson", data: districts },
+      things: { type: "geojson", data: things, cluster: true, clusterRadius: 38, clusterMaxZoom: 13,
+        clusterProperties: counts },
+    },
+    layers: [
+      { id: "ground", type: "background", paint: { "background-color": token("paper") } },
+      { id: "land", type: "fill", source: "districts", paint: { "fill-color": token("land") } },
+      { id: "edge", type: "line", source: "districts", paint: { "line-color": token("land-line"), "line-width": 1 } },
+      { id: "rings", type: "symbol", source: "things", filter: ["has", "point_count"],
+        layout: { "icon-image": ringName as never, "icon-allow-overlap": true } },
+      { id: "points", type: "symbol", source: "things", filter: ["!", ["has", "point_count"]],
+        layout: { "icon-image": ["concat", "point ", ["get", "state"]], "icon-allow-overlap": true,
+          "symbol-sort-key": order as never } },
+      { id: "chosen", type: "symbol", source: "things", filter: ["==", ["get", "id"], ""],
+        layout: { "icon-image": ["concat", "point ", ["get", "state"], " chosen"], "icon-allow-overlap": true } },
+    ],
+  } as StyleSpecification;
+}
+
+/** District names as text of the page: in the reader's own fonts, at most one for each district. */
+function label(districts: GeoJSON.FeatureCollection, lang: "zh" | "en", map: Map): () => void {
+  const shown = districts.features.map((feature) => {
+    const name = document.createElement("span");
+    name.className = "map-label";
+    name.textContent = String(feature.properties?.[lang] ?? "");
+    const box = new LngLatBounds();
+    for (const [lon, lat] of positions(feature.geometry)) box.extend([lon ?? 0, lat ?? 0]);
+    return { name, box, marker: new Marker({ element: name, anchor: "center" })
+      .setLngLat(feature.properties?.["label"] as [number, number]).addTo(map) };
+  });
+  const fit = (): void => {
+    for (const { name, box } of shown) {
+      const left = map.project(box.getNorthWest()).x;
+      const right = map.project(box.getSouthEast()).x;
+      name.classList.toggle("sr-only", right - left < name.textContent.length * (lang === "zh" ? 14 : 7));
+    }
+  };
+  map.on("zoomend", fit);
+  map.once("load", fit);
+  return fit;
+}
+
+function positions(geometry: GeoJSON.Geometry): GeoJSON.Position[] {
+  return geometry.type === "Polygon" ? geometry.coordinates.flat()
+    : geometry.type === "MultiPolygon" ? geometry.coordinates.flat(2) : [];
+}
