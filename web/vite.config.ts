@@ -10,6 +10,7 @@ export default defineConfig({
     manifest: "manifest.json",
     target: "es2022",
     assetsInlineLimit: 0, // nothing becomes a data: address: the pages' policy is strict
+    license: { fileName: "licenses.md" }, // what the packages built in ask to be told
     chunkSizeWarningLimit: 1500,
     modulePreload: { polyfill: false },
     rollupOptions: {

@@ -55,7 +55,7 @@ export async function liveMap(frame: HTMLElement, chosen: (thing: Thing | null) 
   });
   map.touchZoomRotate.disableRotation();
   map.addControl(new NavigationControl({ showCompass: false }), "top-right");
-  map.on("styleimagemissing", ({ id }: { id: string }) => {
+  map.setMissingStyleImageResolver((id) => {
     const [kind, ...rest] = id.split(" ");
     const mark = kind === "ring" ? ring(rest.map(Number)) : point(rest[0] as State, rest[1] === "chosen");
     map.addImage(id, mark.image, { pixelRatio: mark.ratio });

@@ -88,7 +88,7 @@ def application(
         middleware=[Authentication(identify)],
         on_shutdown=list(on_shutdown),
         request_max_body_size=BODY_MAX,
-        compression_config=CompressionConfig(backend="gzip", exclude="/stream"),
+        compression_config=CompressionConfig(backend="gzip", exclude=["^/stream", "^/static"]),
         exception_handlers={HutongError: errors, HTTPException: errors, Exception: errors},
         openapi_config=OpenAPIConfig(
             title="Hutong", version=__version__, path="/api", render_plugins=[JsonRenderPlugin()]

@@ -7,6 +7,7 @@ import click
 from hutong import __version__
 from hutong.cli.check import check, new_pack
 from hutong.cli.composition import Composition
+from hutong.cli.desk import rebuild, token, verify
 from hutong.cli.proofs import harness
 from hutong.cli.reference import reference
 from hutong.cli.runtime import pack_format
@@ -22,7 +23,7 @@ def hutong(context: click.Context) -> None:
     context.obj = Composition(form=pack_format(), harness=harness)
 
 
-for command in (up, check, new_pack, reference):
+for command in (up, token, check, new_pack, reference, verify, rebuild):
     hutong.add_command(command)
 
 

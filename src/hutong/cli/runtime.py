@@ -5,7 +5,7 @@ import gc
 import logging
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -22,7 +22,7 @@ from hutong.engines.sense.handler import SenseHandler
 from hutong.engines.sense.ports import AlertAction, ChangeEntities, Tick
 from hutong.engines.sense.upkeep import Upkeep
 from hutong.kernel.access import Access, Actor, QueuedAccessLog
-from hutong.kernel.clock import Clock, SystemClock
+from hutong.kernel.clock import MINUTE, Clock, SystemClock
 from hutong.kernel.commands import Handler, Request
 from hutong.kernel.errors import Conflict, HutongError, NotAuthenticated, NotFound
 from hutong.kernel.housekeeping import Housekeeper, Within
@@ -33,6 +33,7 @@ from hutong.kernel.packs import City, PackFormat, Packs, read_cities, read_packs
 from hutong.kernel.packs.faults import Faults
 from hutong.kernel.place import Districts
 from hutong.kernel.reactors import Reactors
+from hutong.kernel.relations import Relations
 from hutong.kernel.tokens import Tokens
 from hutong.kernel.transactions import Transaction
 from hutong.kernel.writer import Writer
@@ -76,7 +77,7 @@ class Runtime:
     def __init__(self, settings: Settings, packs: Packs, city: City | None, clock: Clock, ids: Ids) -> None:
         self.settings, self.packs, self.city, self.clock = settings, packs, city, clock
         settings.data.mkdir(parents=True, exist_ok=True)
-        self._locked = _lock(settings.data, "main")
+        self._locked = locked(settings.data, "main")
         self.database = SqlDatabase(
             settings.store or f"sqlite:///{settings.data / 'hutong.db'}",
             lane=_lane(settings.data) if settings.store else "main",
@@ -93,7 +94,7 @@ class Runtime:
         faults = Faults()
         self.overlays = compile_types(packs, faults)
         faults.check()
-        self.districts = _districts(city)
+        self._locate = locate_in(city)
         self.code = city.declared.code if city else ""
         self.followers = Followers()
         sense = SenseHandler(
@@ -109,10 +110,15 @@ class Runtime:
             published=self.followers.publish,
         )
         house = Housekeeper(self.ledger_store, self.ledger_store, clock, self.code)
-        handlers: dict[type, Handler] = {ChangeEntities: sense, Tick: sense, AlertAction: sense, **dict.fromkeys(house.COMMANDS, house)}
+        handlers: dict[type, Handler] = {
+            ChangeEntities: sense,
+            Tick: sense,
+            AlertAction: sense,
+            **dict.fromkeys(house.COMMANDS, house),
+        }
         self.writer = Writer(self.database, self.ledger, self.ledger_store, clock, handlers)
         self.sense = SenseEngine(
-            self.overlays, self.entities, self.alerts, self.lake, self.writer, self.access, self.followers
+            self.overlays, self.entities, self.alerts, self.lake, self.writer, self.access, self.followers, self._locate
         )
         self.upkeep = Upkeep(
             self.overlays,
@@ -126,8 +132,12 @@ class Runtime:
             self.database.snapshot,
             self.database.size_bytes,
         )
+        self.relations = Relations()
+        for relation in self.sense.relations():
+            self.relations.publish(relation)
         self.reactors = Reactors((), self.ledger_store, self.ledger_store, self.writer)
         self._parts: list[Any] = []
+        self._use_saved_at = 0
         self._stop = threading.Event()
         self._pulse = threading.Thread(target=self._beat, name="pulse", daemon=True)
 
@@ -178,9 +188,6 @@ class Runtime:
             except Exception:  # the next beat tries again; one fault must not stop all upkeep
                 log.exception("upkeep failed")
 
-    def _locate(self, lon: float, lat: float) -> str:
-        return self.districts.at(lon, lat) if self.districts is not None else ""
-
     def _save_access_log(self) -> None:
         """Write what was looked at and denied, and when tokens were used."""
         entries = self.access_log.take()
@@ -190,9 +197,11 @@ class Runtime:
             self.tokens.save_use(tx)
             return len(entries)
 
-        if entries:
+        now = self.clock.now()
+        if entries or (self.tokens.used and now - self._use_saved_at >= MINUTE):
+            self._use_saved_at = now
             try:
-                self.ask(Within(kind="access.recorded", work=save))
+                self.ask(Within(kind="access.recorded" if entries else "", work=save))
             except HutongError:
                 self.access_log.give_back(entries)
                 raise
@@ -240,12 +249,19 @@ def tune() -> None:
     gc.set_threshold(GARBAGE_THRESHOLD, 50, 100)
 
 
-def _districts(city: City | None) -> Districts | None:
+def locate_in(city: City | None) -> Callable[[float, float], str]:
+    """A function that gives the administrative code of a longitude and latitude in the city; "" where unknown."""
     geojson = city.districts() if city is not None else None
-    return Districts.from_geojson(msgspec.json.decode(geojson)["features"], key="code") if geojson is not None else None
+    if geojson is None:
+        return _nowhere
+    return Districts.from_geojson(msgspec.json.decode(geojson)["features"], key="code").at
 
 
-def _lock(data: Path, name: str) -> IO[str]:
+def _nowhere(_lon: float, _lat: float) -> str:
+    return ""
+
+
+def locked(data: Path, name: str) -> IO[str]:
     """Hold a data folder for one process at a time. Raises Conflict."""
     file = (data / f"{name}.lock").open("w")
     try:

@@ -3,11 +3,13 @@
 from litestar import Litestar, get
 from litestar.response import Response
 
-from hutong.api.app import actor_of, application
+from hutong.api.app import application
+from hutong.api.ngsi_ld import NgsiLd
 from hutong.cli.runtime import Runtime
+from hutong.standards.ngsi_ld.contexts import Contexts
 
 
-@get("/health", include_in_schema=True, sync_to_thread=False)
+@get("/health", sync_to_thread=False)
 def health() -> Response[dict[str, str]]:
     """Answers 200 once the city is served."""
     return Response({"status": "ok"})
@@ -15,7 +17,5 @@ def health() -> Response[dict[str, str]]:
 
 def web(runtime: Runtime) -> Litestar:
     """The application of a runtime."""
-    return application([health], runtime.identify)
-
-
-__all__ = ["actor_of", "web"]
+    ngsi_ld = NgsiLd(runtime.sense, Contexts({}), runtime.clock)
+    return application([health, ngsi_ld.router()], runtime.identify)

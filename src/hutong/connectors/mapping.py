@@ -1,5 +1,6 @@
 """Declared sources, compiled: rows of text in, changes of entities out, a frame at a time."""
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -52,7 +53,7 @@ class Mapped(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Source:
-    """A declared source of files, compiled. `name` is `pack.source`.
+    """A declared source of files, compiled. `name` is `pack.source`; `digest` changes with what is declared.
 
     Raises DeclarationFaults with everything that is wrong with it.
     """
@@ -61,6 +62,7 @@ class Source:
                  entity: EntityDeclaration) -> None:
         self.name, self.declaration = f"{pack.name}.{name}", declaration
         self.types = (declaration.entity,)
+        self.digest = hashlib.sha256(msgspec.json.encode((declaration, entity))).hexdigest()[:16]
         self._faults = Faults()
         self._where = lambda *path: pack.where(file, "source", name, *path)
         self._check(entity)
@@ -99,12 +101,12 @@ class Source:
         frame = raw.with_columns(absent).select(ROW, *map(self._clean, self.columns))
         if self._only is not None:
             frame = frame.filter(self._only)
-        found = frame.select(
+        found = frame.lazy().select(
             ROW, self._id.alias(_ID), (pl.lit(None, pl.Int64) if self._at is None else self._at).alias(_AT),
             *(value.alias(_VALUE + key) for key, value in self._values.items()),
             *(code.alias(_UNIT + key) for key, code in self._units.items()),
             *(check.is_bad.fill_null(False).alias(f"bad {i}") for i, check in enumerate(self._checks)),
-            *(check.seen.cast(pl.String, strict=False).alias(f"seen {i}") for i, check in enumerate(self._checks)))
+            *(check.seen.cast(pl.String, strict=False).alias(f"seen {i}") for i, check in enumerate(self._checks))).collect()  # lazy, for shared subexpressions
         rejects = sorted(self._rejects(found), key=lambda reject: reject.row)
         told = pl.any_horizontal(*(pl.col(_VALUE + key).is_not_null() for key in self._values))
         good = found.filter(told & ~pl.col(ROW).is_in([reject.row for reject in rejects])) if rejects else \

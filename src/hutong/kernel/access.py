@@ -169,7 +169,7 @@ class Access:
         grants: GrantStore,
         *,
         roles: Mapping[str, Role] = ROLES,
-        open: bool = False,  # noqa: A002 - as the option is called
+        open: bool = False,
     ) -> None:
         self._clock, self._ids, self._log, self._grants = clock, ids, log, grants
         self.roles, self.open = roles, open
@@ -233,6 +233,23 @@ class Access:
         if not decision.allowed:
             raise AccessDenied(decision.reason, seen=action, fix=decision.fix)
         return decision
+
+    def looked(self, actor: Actor, action: Action, grade: Grade, what: str, purpose: str = "") -> None:
+        """Record a look at what is not open that `visible` has let through."""
+        self._log.record(
+            AccessEntry(
+                at=self._clock.now(),
+                actor=actor.id,
+                organisation=actor.organisation,
+                action=action,
+                what=what,
+                grade=grade,
+                place=actor.place,
+                purpose=purpose,
+                allowed=True,
+                rule="visible",
+            )
+        )
 
     def _decide(self, actor: Actor, action: str, about: About) -> Decision:
         if action not in ACTIONS:

@@ -40,7 +40,8 @@ class MoveCursor(msgspec.Struct, frozen=True, kw_only=True, tag="kernel.move_cur
 class Within(msgspec.Struct, frozen=True, kw_only=True, tag="kernel.within"):
     """Command: one small piece of a kernel room's work (a token, a grant) inside the append transaction.
 
-    `work` gets the transaction and gives the outcome; a HutongError that it raises is its outcome.
+    `work` gets the transaction and gives the outcome; a HutongError that it raises is its outcome. Without a `kind` the
+    ledger is not told.
     """
 
     kind: str
@@ -122,6 +123,8 @@ class Housekeeper:
             outcome = command.work(tx)
         except HutongError as error:
             return error
+        if not command.kind:
+            return outcome
         emit(
             Event(
                 kind=command.kind,

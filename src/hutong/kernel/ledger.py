@@ -175,3 +175,13 @@ class Ledger:
 
     def _hash_row(self, row: Row) -> bytes:
         return self._hash(msgspec.msgpack.encode(row))
+
+
+def latest_seal(entries: Iterable[Entry]) -> Sealed | None:
+    """The newest seal among the entries."""
+    found: Sealed | None = None
+    latest = -1
+    for row, payload in entries:
+        if row.kind == SEALED and payload is not None and row.at >= latest:
+            latest, found = row.at, msgspec.msgpack.decode(payload, type=Sealed)
+    return found

@@ -147,6 +147,11 @@ class Tokens:
         if not self._store.revoke(tx, id, self._clock.now()):
             raise NotFound("there is no such token, or it was revoked before", where="id", seen=id)
 
+    @property
+    def used(self) -> bool:
+        """Whether any token was used since the last `save_use`."""
+        return bool(self._used)
+
     def save_use(self, tx: Transaction) -> None:
         """Write when tokens were last used, since the last time this was called."""
         with self._lock:

@@ -12,8 +12,8 @@ from litestar import Response, get
 
 from hutong.kernel.errors import NotFound
 
-_TYPES = {"js": "text/javascript; charset=utf-8", "mjs": "text/javascript; charset=utf-8",
-          "css": "text/css; charset=utf-8", "svg": "image/svg+xml", "json": "application/json",
+_TYPES = {"js": "text/javascript", "mjs": "text/javascript",
+          "css": "text/css", "svg": "image/svg+xml", "json": "application/json",
           "webmanifest": "application/manifest+json", "png": "image/png"}
 _YEAR = "public, max-age=31536000, immutable"
 
@@ -46,10 +46,16 @@ class Assets:
 
     def entry(self, name: str) -> Entry:
         """The entry `src/<name>.ts`."""
-        chunk = self._chunks[f"src/{name}.ts"]
-        below = [self._chunks[key] for key in chunk.imports]
-        return Entry(f"/static/{chunk.file}", tuple(f"/static/{css}" for part in (chunk, *below) for css in part.css),
+        first, *below = self._with_imports(f"src/{name}.ts", {}).values()
+        return Entry(f"/static/{first.file}", tuple(f"/static/{css}" for part in (first, *below) for css in part.css),
                      tuple(f"/static/{part.file}" for part in below))
+
+    def _with_imports(self, key: str, found: dict[str, _Chunk]) -> dict[str, _Chunk]:
+        if key not in found:
+            found[key] = self._chunks[key]
+            for below in found[key].imports:
+                self._with_imports(below, found)
+        return found
 
     def file(self, path: str) -> tuple[bytes, bytes | None]:
         """A built file and the same compressed, where that is smaller. Raises NotFound."""

@@ -69,7 +69,7 @@ class Board:
         self._things: OrderedDict[str, tuple[int, Thing | None]] = OrderedDict()  # None: it was deleted
         self._alerts: dict[str, list[Alert]] = {}
         self._changed: dict[str, Entity] = {}
-        self._looked_at = 0
+        self._looked_at = self._summarised = 0
         self._wake, self._news = asyncio.Event(), asyncio.Condition()
         self._lock = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
@@ -127,7 +127,7 @@ class Board:
             now = self._portal.clock.now()
             if not self._changed and now - self._looked_at < SECOND:
                 return
-            self._looked_at, before = now, self.sequence
+            self._looked_at = now
             alarmed = await self._read_alerts()
             changed, self._changed = self._changed, {}
             await self._take([*changed.values(), *await self._find(alarmed - changed.keys())])
@@ -137,8 +137,8 @@ class Board:
                 if known and (seen := self._state(known, now)) != known.state:
                     self._put(id, replace(known, state=seen))
             self._forget_deleted()
-            if self.sequence > before or not before:
-                self.summary = self._summarise()
+            if self.sequence > self._summarised:
+                self.summary, self._summarised = self._summarise(), self.sequence
         async with self._news:
             self._news.notify_all()
 

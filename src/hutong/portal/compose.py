@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from hutong.engines.sense.declarations import AlertsFile, EntitiesFile, SimulateFile, SourcesFile
-from hutong.engines.sense.overlay import duration
+from hutong.kernel.clock import duration
 from hutong.kernel.mission import Mission
 from hutong.kernel.packs import City as LoadedCity
 from hutong.kernel.packs import Pack, Packs

@@ -16,7 +16,7 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from hutong.kernel.errors import HutongError, InvalidInput, NotFound
 from hutong.portal.assets import built, static_file
 from hutong.portal.pages import alerts, exports, home, platform, thing
-from hutong.portal.pages.errors import ErrorPages, language
+from hutong.portal.pages.errors import ErrorPage, error_pages, language
 from hutong.portal.ports import Portal
 from hutong.portal.visit import HEADERS, Site, Visit, both
 from hutong.portal.words import LANGUAGES, Language
@@ -27,7 +27,7 @@ class Pages:
     """What the composition root mounts: the router, error pages for the rest of the site, and what to close at the end."""
 
     router: Router
-    errors: ErrorPages
+    errors: ErrorPage
     site: Site
 
     async def close(self) -> None:
@@ -38,21 +38,21 @@ def pages(portal: Portal) -> Pages:
     """Build the pages. Raises NotFound when scripts and styles were not built."""
     built()
     site = Site(portal)
-    errors = ErrorPages(site)
+    errors = error_pages(site)
 
     async def visit(request: Request[Any, Any, Any]) -> Visit:
         return Visit(site, request, language(request), portal.actor(request))
 
     csrf = CSRFConfig(secret=portal.csrf_secret, cookie_name="hutong_csrf", cookie_httponly=True,
                       cookie_samesite="strict")
-    shown = Router("/", [home.home, home.search, platform.platform, platform.alerts_part, platform.map_points,
+    shown = Router("/", route_handlers=[home.home, home.search, platform.platform, platform.alerts_part, platform.map_points,
                          thing.thing, thing.history, alerts.alerts, alerts.acknowledge, alerts.silence,
                          exports.download, offline, missing, stream, districts],
                    dependencies={"visit": Provide(visit)}, exception_handlers={HutongError: errors,
                                                                               HTTPException: errors,
                                                                               Exception: errors},
                    middleware=[DefineMiddleware(CSRFMiddleware, config=csrf)])
-    return Pages(Router("/", [shown, static_file, service_worker]), errors, site)
+    return Pages(Router("/", route_handlers=[shown, static_file, service_worker]), errors, site)
 
 
 @get("/stream", include_in_schema=False)
@@ -86,5 +86,5 @@ def missing(rest: str) -> None:
 
 @get("/sw.js", include_in_schema=False, sync_to_thread=False)
 def service_worker() -> Response[bytes]:
-    return Response(built().file("sw.js")[0], media_type="text/javascript; charset=utf-8",
+    return Response(built().file("sw.js")[0], media_type="text/javascript",
                     headers={"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"})

@@ -322,16 +322,16 @@ def test_a_merge_fragment_deletes_by_null_and_may_lack_values() -> None:
         Verb.MERGE,
         entity_id=ID,
     )
-    kinds = {key: attribute.kind for key, attribute in change.attributes.items()}
-    assert [key for key, kind in kinds.items() if kind == "-"] == ["uncharged", "locatedAt", "says", "period", "gone"]
+    gone = [key for key, attribute in change.attributes.items() if attribute.value == NULL]
+    assert gone == ["uncharged", "locatedAt", "says", "period", "gone"]
     battery = change.attributes["batteryLevel"]
     assert battery.sub is not None
-    assert (battery.value, battery.sub["providedBy"].kind) == (7, "-")
+    assert (battery.value, battery.sub["providedBy"].value) == (7, NULL)
     assert change.attributes["address"].value == {"street": "北山路", "country": None}
     assert change.attributes["noted"] == Attribute(kind="", observed_at=instant(AT))
     unitless = change.attributes["unitless"].sub
     assert unitless is not None
-    assert unitless["unitCode"].kind == "-"
+    assert unitless["unitCode"].value == NULL
     assert change.scopes == ()
 
 
@@ -342,7 +342,7 @@ def test_null_inside_a_value_is_for_merging_only() -> None:
 
 def test_an_update_may_delete_by_null_where_it_is_let() -> None:
     fragment = {"speed": {"type": "Property", "value": NULL}}
-    assert read(fragment, Verb.APPEND, entity_id=ID, nulls=True).attributes["speed"].kind == "-"
+    assert read(fragment, Verb.APPEND, entity_id=ID, nulls=True).attributes["speed"].value == NULL
     with pytest.raises(InvalidInput):
         read(fragment, Verb.APPEND, entity_id=ID)
 
@@ -376,7 +376,7 @@ def test_a_fragment_must_be_of_the_entity_of_its_address() -> None:
         ({"observedAt": AT}, "speed", Attribute(kind="", observed_at=instant(AT))),
         ({"type": "Relationship", "object": "urn:a:b"}, "speed", Attribute(kind="R", value="urn:a:b")),
         ({"value": 1, "datasetId": "urn:d:1"}, "speed@urn:d:1", Attribute(value=1)),
-        ({"value": NULL}, "speed", Attribute(kind="-")),
+        ({"value": NULL}, "speed", Attribute(value=NULL)),
         ({"accuracy": {"value": 0.5}}, "speed", Attribute(kind="", sub={"accuracy": Attribute(value=0.5)})),
     ],
 )

@@ -144,7 +144,7 @@ class Changer:
                         allowed=", ".join(sorted(checks)),
                         fix="declare it, or leave it out",
                     )
-            elif key not in overlay.derived and not (partial and attribute.value in (None, NULL)):
+            elif key not in overlay.derived and attribute.value != NULL and not (partial and attribute.value is None):
                 error = check(attribute)
                 if error is not None:
                     return error
@@ -315,7 +315,7 @@ class Changer:
             row.lon = row.lat = row.west = row.south = row.east = row.north = None
             row.place = ""
             return
-        points = list(_positions(location.value.get("coordinates", ())))
+        points = list(positions(location.value.get("coordinates", ())))
         lons, lats = [point[0] for point in points], [point[1] for point in points]
         row.west, row.east, row.south, row.north = min(lons), max(lons), min(lats), max(lats)
         row.lon, row.lat = (row.west + row.east) / 2, (row.south + row.north) / 2
@@ -414,11 +414,12 @@ def _merged(old: Attribute, new: Attribute, deep: bool) -> Attribute:
             sub.pop(key, None)
         else:
             sub[key] = _merged(sub[key], one, deep) if key in sub else one
+    gone = {key for key, one in (new.sub or {}).items() if one.value == NULL}
     return Attribute(
-        kind=new.kind if new.value is not None else old.kind,
+        kind=(new.kind or old.kind) if new.value is not None else old.kind,
         value=value,
-        observed_at=old.observed_at if new.observed_at is None else new.observed_at,
-        unit=new.unit or old.unit,
+        observed_at=new.observed_at if new.observed_at is not None or "observedAt" in gone else old.observed_at,
+        unit=new.unit if new.unit is not None or "unitCode" in gone else old.unit,
         marks=new.marks,
         sub=sub or None,
         object_type=new.object_type or old.object_type,
@@ -439,10 +440,10 @@ def _merge_patch(old: Any, new: Any) -> Any:
     return merged
 
 
-def _positions(coordinates: Any) -> Any:
+def positions(coordinates: Any) -> Any:
     """Every position in GeoJSON coordinates of any depth."""
     if coordinates and isinstance(coordinates[0], int | float):
         yield coordinates
     else:
         for part in coordinates:
-            yield from _positions(part)
+            yield from positions(part)

@@ -65,30 +65,57 @@ class EntitiesFile(Struct, forbid_unknown_fields=True):
 class SourceDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
     """Where values come from. All keys but the first two and the last tell how a file's columns become properties."""
 
-    connector: Annotated[Literal["http", "file"], Meta(description="the way in: the standard API, or the folder of "
-                                                                   "incoming files")]
+    connector: Annotated[
+        Literal["http", "file"], Meta(description="the way in: the standard API, or the folder of incoming files")
+    ]
     entity: Annotated[str, Meta(description="the type of the things it tells of")]
-    files: Annotated[list[str], Meta(description="names of the files it reads, with * and ?; those compressed with "
-                                                 "gzip may end in .gz besides")] = field(default_factory=list)
+    files: Annotated[
+        list[str],
+        Meta(
+            description="names of the files it reads, with * and ?; those compressed with gzip may end in .gz besides"
+        ),
+    ] = field(default_factory=list)
     encoding: Annotated[Literal["utf-8", "gb18030"], Meta(description="the encoding of its texts")] = "utf-8"
-    id: Annotated[str, Meta(description="template of the entity id over columns: "
-                                        "`urn:ngsi-ld:OffStreetParking:{place_id}`")] = ""
-    set: Annotated[dict[str, str | list[str]], Meta(
-        description="property = column, or an expression over columns, which are texts there: `cast(free as integer)`;"
-                    " a point = [longitude, latitude]. What is empty is missing and left out, a point at 0, 0 "
-                    "too")] = field(default_factory=dict)
-    unit: Annotated[dict[str, str], Meta(
-        description="property = unit code in which the source gives it, where that is not the declared one; may be a "
-                    "template over columns")] = field(default_factory=dict)
-    at: Annotated[str, Meta(description="the time of observation: a column, or an expression that gives a text. "
-                                        "Without it, values are taken as true from now on")] = ""
-    format: Annotated[str, Meta(description="how times are written where not in ISO 8601, such as `%d.%m.%Y %H:%M`; "
-                                            "`%s` counts seconds since 1970", pattern="%")] = ""
+    id: Annotated[
+        str, Meta(description="template of the entity id over columns: `urn:ngsi-ld:OffStreetParking:{place_id}`")
+    ] = ""
+    set: Annotated[
+        dict[str, str | list[str]],
+        Meta(
+            description="property = column, or an expression over columns, which are texts there: `cast(free as integer)`;"
+            " a point = [longitude, latitude]. What is empty is missing and left out, a point at 0, 0 "
+            "too"
+        ),
+    ] = field(default_factory=dict)
+    unit: Annotated[
+        dict[str, str],
+        Meta(
+            description="property = unit code in which the source gives it, where that is not the declared one; may be a "
+            "template over columns"
+        ),
+    ] = field(default_factory=dict)
+    at: Annotated[
+        str,
+        Meta(
+            description="the time of observation: a column, or an expression that gives a text. "
+            "Without it, values are taken as true from now on"
+        ),
+    ] = ""
+    format: Annotated[
+        str,
+        Meta(
+            description="how times are written where not in ISO 8601, such as `%d.%m.%Y %H:%M`; "
+            "`%s` counts seconds since 1970",
+            pattern="%",
+        ),
+    ] = ""
     zone: Annotated[str, Meta(description="IANA time zone of times without offset; without it they are refused")] = ""
-    datum: Annotated[Literal["wgs84", "gcj02"], Meta(description="the datum of its points; GCJ-02 is converted to "
-                                                                 "WGS 84")] = "wgs84"
-    missing: Annotated[list[str], Meta(description="texts that stand for a missing value, as `NA` or `-999` "
-                                                   "do")] = field(default_factory=list)
+    datum: Annotated[
+        Literal["wgs84", "gcj02"], Meta(description="the datum of its points; GCJ-02 is converted to WGS 84")
+    ] = "wgs84"
+    missing: Annotated[list[str], Meta(description="texts that stand for a missing value, as `NA` or `-999` do")] = (
+        field(default_factory=list)
+    )
     where: Annotated[str, Meta(description="expression over columns; rows that do not meet it are left out")] = ""
     silent_after: Annotated[Duration, Meta(description="without news for so long, its things are unavailable")] = ""
 

@@ -14,7 +14,7 @@ from hutong.kernel.errors import DeclarationFaults, Fault, HutongError, InvalidI
 from hutong.kernel.expressions import Column, Expression, ValueType, compile_expression
 from hutong.kernel.units import convert, unit
 
-_VALUE_TYPES = {
+VALUE_TYPES = {
     "integer": ValueType.INTEGER,
     "number": ValueType.NUMBER,
     "text": ValueType.TEXT,
@@ -22,7 +22,7 @@ _VALUE_TYPES = {
     "datetime": ValueType.TEXT,
 }
 _KINDS = {"point": "G", "geometry": "G", "relationship": "R"}
-_FRAME_TYPES = {
+FRAME_TYPES = {
     ValueType.INTEGER: pl.Float64,
     ValueType.NUMBER: pl.Float64,
     ValueType.TEXT: pl.String,
@@ -140,11 +140,12 @@ class Overlay:
             for key, one in declaration.property.items()
         }
         self.derived = frozenset(key for key, one in declaration.property.items() if one.derive)
-        self.closed = frozenset(key for key, check in self.checks.items() if check.grade > Grade.OPEN)
+        self.names = frozenset(self.checks)
+        self.guarded = any(check.grade > Grade.OPEN for check in self.checks.values())
         self._schema = {
-            key: Column(type=_VALUE_TYPES[one.type], unit=one.unit)
+            key: Column(type=VALUE_TYPES[one.type], unit=one.unit)
             for key, one in declaration.property.items()
-            if one.type in _VALUE_TYPES
+            if one.type in VALUE_TYPES
         }
         self._faults: list[Fault] = []
         self._where = where
@@ -161,7 +162,7 @@ class Overlay:
         self.previous = frozenset(one for expression in used for one in expression.needs_previous)
         read = {one for expression in used for one in expression.columns} - self.derived
         self.columns = tuple(key for key in self._schema if key in read or key in self.previous)
-        self._frame_schema = {key: _FRAME_TYPES[self._schema[key].type] for key in self.columns}
+        self._frame_schema = {key: FRAME_TYPES[self._schema[key].type] for key in self.columns}
         for key in self.previous:
             self._frame_schema |= {f"{key}__previous": pl.Float64, f"{key}__elapsed_s": pl.Float64}
         self._derive = [[expression.polars().alias(key)] for key, expression in self.derivations.items()]
@@ -203,10 +204,10 @@ class Overlay:
         found = {}
         for key, one in self.declaration.property.items():
             if one.derive:
-                if one.type not in _VALUE_TYPES:
+                if one.type not in VALUE_TYPES:
                     self._fault("bad-type", f"{one.type} cannot be derived", self._at(key, "type"))
                     continue
-                expression = self._compile(one.derive, self._at(key, "derive"), _VALUE_TYPES[one.type])
+                expression = self._compile(one.derive, self._at(key, "derive"), VALUE_TYPES[one.type])
                 if expression is not None:
                     found[key] = expression
         return found

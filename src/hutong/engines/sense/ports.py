@@ -38,7 +38,6 @@ class Kind(StrEnum):
     JSON = "J"
     LIST = "T"
     LIST_RELATIONSHIP = "S"
-    GONE = "-"  # in a change: the attribute or sub-attribute is to go (NGSI-LD Null)
 
 
 class Attribute(
@@ -61,8 +60,9 @@ class Attribute(
     `value` is JSON: the value of a property, GeoJSON of a geo property, the URI (or list of URIs) of a
     relationship, the language map of a language property. `unit` is a UN/CEFACT Recommendation 20 code.
 
-    In a MERGE or PATCH, kind "" means as it was (a Property when new) and value None means as it was; `observed_at`
-    and `unit` go when `sub` names them (`observedAt`, `unitCode`) with kind GONE; None inside a value deletes.
+    In a change, the value `urn:ngsi-ld:null` deletes the attribute or sub-attribute, and None inside a value of a
+    MERGE deletes what stands there; sub-attributes `observedAt` and `unitCode` of that value take away these two. In a
+    MERGE or PATCH, value None and kind "" mean as it was.
     """
 
     kind: str = "P"
@@ -324,6 +324,10 @@ class EntityRow(msgspec.Struct, kw_only=True):
     rules: str = ""  # JSON of the alert rules that are not inactive here: name -> RuleState
 
 
+Form: TypeAlias = Literal["number", "text", "boolean"]
+"""How a store reads a property's value out of a document."""
+
+
 class EntityStore(Protocol):
     """Entities as they stand now."""
 
@@ -344,6 +348,11 @@ class EntityStore(Protocol):
 
     def types(self, tenant: str) -> Mapping[str, int]:
         """Each type in use and how many entities have it first."""
+
+    def table(
+        self, type: str, columns: Sequence[str], properties: Mapping[str, Form], limit: int
+    ) -> list[tuple[Any, ...]]:
+        """Entities of a type in the tenant without a name, as rows of columns: their own, or values of properties."""
 
     def silent(self, type: str, before: int, rule: str, limit: int) -> list[EntityRow]:
         """Live entities of a type, last observed before that instant, where the rule is not active yet."""
@@ -408,6 +417,8 @@ class AlertStore(Protocol):
     """Alerts, current and past."""
 
     def load(self, tx: Transaction, ids: Sequence[str]) -> dict[str, Alert]: ...
+
+    def get(self, id: str) -> Alert | None: ...
 
     def save(self, tx: Transaction, alerts: Sequence[Alert]) -> None: ...
 

@@ -12,7 +12,7 @@ from hutong.engines.sense.changes import Changer, Working
 from hutong.engines.sense.handler import ALERTED
 from hutong.engines.sense.observations import CHANGED, Block
 from hutong.engines.sense.ports import Alert, AlertStore, Attribute, EntityRow, EntityStore
-from hutong.kernel.ledger import SEALED, Entry, Sealed
+from hutong.kernel.ledger import Entry
 from hutong.kernel.transactions import Database
 
 KINDS = (CHANGED, ALERTED)
@@ -76,16 +76,6 @@ class Rebuild:
             if len(rows) + len(alerts) >= 5_000:
                 self._save(rows, alerts)
         self._save(rows, alerts)
-
-    @staticmethod
-    def covered(seals: Iterable[Entry]) -> Mapping[str, int]:
-        """How far the newest seal among the entries covers each lane."""
-        found: Mapping[str, int] = {}
-        latest = 0
-        for row, payload in seals:
-            if row.kind == SEALED and payload is not None and row.at >= latest:
-                latest, found = row.at, msgspec.msgpack.decode(payload, type=Sealed).upto
-        return found
 
     def follow(self, entries: Iterable[Entry]) -> int:
         """Apply entries in order; gives how many events were applied."""

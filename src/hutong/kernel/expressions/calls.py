@@ -1,5 +1,6 @@
 """Calls put together from their arguments: counts, types and units checked, constants computed."""
 
+import math
 import zoneinfo
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -18,7 +19,8 @@ FAULTY: Final = Literal(None, None)
 """Stands where a fault was told, so that nothing more is said of it."""
 DECIMALS_MAX: Final = 12
 _ONE: Final = "C62"
-_BITS: Final = 62  # an integer result that might need more becomes a number, so that no engine overflows
+_LARGEST: Final = 2**63
+"""An integer result that might reach this becomes a number, so that no engine overflows."""
 
 
 class Refused(Exception):
@@ -55,9 +57,10 @@ def call(name: str, *arguments: Node) -> Node:
     if name in _REWRITTEN and (rewritten := _REWRITTEN[name](*arguments)) is not None:
         return rewritten
     made = Call(name, arguments, function.gives or shared or ValueType.TEXT, code)
-    if made.type is ValueType.INTEGER and _bits(made) > _BITS:
+    if made.type is ValueType.INTEGER and _most(made) >= _LARGEST:
         return call(name, *map(as_number, arguments))
-    if all(isinstance(argument, Literal) for argument in arguments):
+    known = [argument.value for argument in arguments if isinstance(argument, Literal)]
+    if len(known) == len(arguments) or (None in known and not function.lenient):
         return Literal(computed(made, {}), made.type, code)
     return made
 
@@ -194,14 +197,14 @@ def _fitted(argument: Node, target: ValueType | None) -> Node:
     return as_number(argument) if target is ValueType.NUMBER else argument
 
 
-def _bits(node: Node) -> int:
-    """How many bits an integer may need."""
+def _most(node: Node) -> int:
+    """How large an integer may come out, its sign left aside."""
     if isinstance(node, Literal):
-        return int(node.value or 0).bit_length()
-    whole = [_bits(a) for a in node.arguments if a.type is ValueType.INTEGER] if isinstance(node, Call) else []
-    if not whole or not isinstance(node, Call):
-        return INTEGER_MAX.bit_length() - 1
-    return sum(whole) if node.function == "*" else max(whole) + (node.function in ("+", "-"))
+        return abs(int(node.value or 0))
+    most = [_most(a) for a in node.arguments if a.type is ValueType.INTEGER] if isinstance(node, Call) else []
+    if not most or not isinstance(node, Call):
+        return INTEGER_MAX
+    return math.prod(most) if node.function == "*" else sum(most) if node.function in ("+", "-") else max(most)
 
 
 # --- units ---

@@ -78,7 +78,13 @@ _OTHERS: Final[Mapping[str, Mapping[str, str]]] = {
         "hour": "CAST(EXTRACT(HOUR FROM TIMEZONE(b, TO_TIMESTAMP(a / 1e6))) AS BIGINT)",
         "weekday": "CAST(EXTRACT(ISODOW FROM TIMEZONE(b, TO_TIMESTAMP(a / 1e6))) AS BIGINT)",
     },
-    "sqlite": {"starts_with": "SUBSTR(a, 1, LENGTH(b)) = b", "like": "a GLOB b"},
+    "sqlite": {
+        "starts_with": "SUBSTR(a, 1, LENGTH(b)) = b",
+        "like": "a GLOB b",  # its LIKE ignores case
+        # SQLAlchemy puts a FLOOR of its own into SQLite, which fails for large numbers
+        "floor": "CASE WHEN ABS(a) >= 4503599627370496 THEN a WHEN CAST(a AS BIGINT) > a THEN CAST(a AS BIGINT) - 1e0 "
+        "ELSE CAST(a AS BIGINT) + 0e0 END",
+    },
 }
 _MISSING: Final = {
     "postgres": {"lower", "upper"},  # which follow the locale of the database
@@ -109,7 +115,7 @@ def _sql(node: Node, dialect: Dialect, column: Callable[[str], str]) -> exp.Expr
     arguments = [_sql(argument, dialect, column) for argument in node.arguments]
     if node.function in _SERIES:
         return _SERIES[node.function](*arguments)
-    if node.function == "like" and dialect == "sqlite":  # whose LIKE ignores case
+    if node.function == "like" and dialect == "sqlite":
         arguments[1] = exp.Literal.string("".join(_GLOB.get(c, c) for c in arguments[1].name))
     if node.function == "if" and node.type is ValueType.INTEGER:  # bare literals would be of 32 bits
         arguments[1] = exp.cast(arguments[1], "BIGINT") if isinstance(node.arguments[1], Literal) else arguments[1]

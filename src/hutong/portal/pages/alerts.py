@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from litestar import Response, get, post
 from litestar.enums import RequestEncodingType
-from litestar.params import Body
+from litestar.params import Body, Parameter
 from litestar.response import Redirect
 
 from hutong.engines.sense.ports import Alert, AlertQuery
@@ -17,7 +17,8 @@ from hutong.portal.visit import Visit, both
 PAGE = 50
 NOTE_MAX = 500
 HOURS = (1, 4, 24, 72)  # how long silence may last, as the form offers it
-TABS = ("firing", "pending", "resolved")
+Tab = Literal["firing", "pending", "resolved"]
+TABS: tuple[Tab, ...] = ("firing", "pending", "resolved")
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Row:
 
 
 @get(both("/alerts"), include_in_schema=False)
-async def alerts(visit: Visit, state: Literal["firing", "pending", "resolved"] = "firing", platform: str = "",
+async def alerts(visit: Visit, tab: Annotated[Tab, Parameter(query="state")] = "firing", platform: str = "",
                  severity: str = "", page: int = 1, done: str = "") -> Response[str]:
     portal = visit.site.portal
     chosen = [shown for shown in portal.platforms if platform in ("", shown.name)]
@@ -51,14 +52,14 @@ async def alerts(visit: Visit, state: Literal["firing", "pending", "resolved"] =
             counts[alert.state] += 1
         names = {thing.id: thing.name[visit.lang] for thing in board.things()}
         found = await portal.sense.alerts(visit.actor, AlertQuery(
-            tenant=portal.tenant, states=(state,), types=tuple(kind.name for kind in shown.types), severity=severity,
+            tenant=portal.tenant, states=(tab,), types=tuple(kind.name for kind in shown.types), severity=severity,
             limit=PAGE + 1, offset=(max(page, 1) - 1) * PAGE))
         rows += [Row(alert, shown, names.get(alert.entity, alert.entity)) for alert in found]
     order = ("critical", "warning", "info")
-    rows.sort(key=lambda row: (order.index(row.alert.severity) if state != "resolved" else 0, -row.alert.pending_since))
+    rows.sort(key=lambda row: (order.index(row.alert.severity) if tab != "resolved" else 0, -row.alert.pending_since))
     query = {"platform": platform, "severity": severity}
     return visit.page(
-        "alerts.html", rows=rows[:PAGE], more=len(rows) > PAGE, number=max(page, 1), state=state, counts=counts,
+        "alerts.html", rows=rows[:PAGE], more=len(rows) > PAGE, number=max(page, 1), state=tab, counts=counts,
         chosen=platform, severity=severity, hours=HOURS, done=done, tabs=TABS,
         query=lambda **changes: urlencode({k: v for k, v in (query | changes).items() if v}))
 

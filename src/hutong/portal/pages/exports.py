@@ -15,7 +15,7 @@ from hutong.portal.things import Thing
 from hutong.portal.visit import HEADERS, Visit, both
 
 Format = Literal["csv", "json", "geojson"]
-_MEDIA = {"csv": "text/csv; charset=utf-8", "json": "application/json", "geojson": "application/geo+json"}
+_MEDIA = {"csv": "text/csv", "json": "application/json", "geojson": "application/geo+json"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from litestar import Response, get
+from litestar.params import Parameter
 
 from hutong.kernel.errors import InvalidInput, NotFound
 from hutong.portal import stream
@@ -94,11 +95,11 @@ def _missing(thing: Thing, column: str) -> bool:
 
 
 @get(both("/platforms/{name:str}"), include_in_schema=False)
-async def platform(visit: Visit, name: str, q: str = "", state: str = "", district: str = "", sort: str = "",
-                   page: int = 1, size: int = SIZES[0]) -> Response[str]:
+async def platform(visit: Visit, name: str, q: str = "", only: Annotated[str, Parameter(query="state")] = "",
+                   district: str = "", sort: str = "", page: int = 1, size: int = SIZES[0]) -> Response[str]:
     shown = found_platform(visit, name)
     board = await visit.board(shown)
-    asked = Listing(q[:200], state if state in set(State) else "", district, sort, max(1, page),
+    asked = Listing(q[:200], only if only in set(State) else "", district, sort, max(1, page),
                     size if size in SIZES else SIZES[0])
     kind = shown.types[0] if shown.types else None
     things = board.things()

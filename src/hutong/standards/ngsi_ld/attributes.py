@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hutong.engines.sense.ports import Attribute, Kind, Mark
+from hutong.engines.sense.ports import Attribute, Mark
 from hutong.kernel.errors import HutongError, InvalidInput, Unsupported
 from hutong.standards.ngsi_ld.contexts import Context
 from hutong.standards.ngsi_ld.errors import located
@@ -272,7 +272,8 @@ class AttributeReader:
 
 
 def _gone() -> Attribute:
-    return Attribute(kind=Kind.GONE.value)
+    """What deletes an attribute, to the engine."""
+    return Attribute(value=NULL)
 
 
 def _is_instance(value: Any) -> bool:

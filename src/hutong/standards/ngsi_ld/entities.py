@@ -16,7 +16,7 @@ from hutong.standards.ngsi_ld.errors import located
 from hutong.standards.ngsi_ld.scopes import read_scopes
 from hutong.standards.ngsi_ld.uris import NULL, is_uri, read_uri
 
-ENTITIES_PER_BATCH_MAX = 10_000
+ENTITIES_PER_BATCH_MAX = 1_000
 
 _PLACES = ("location", "observationSpace", "operationSpace")  # clause 4.7.1
 _ENTITY_MEMBERS = GIVEN_BY_SYSTEM | frozenset(["id", "type", "scope", "@context", "@id", "@type", "expiresAt"])
@@ -244,7 +244,7 @@ class EntityReader:
         except HutongError as error:
             raise located(error, key) from None
         for place in _PLACES:
-            if place in attributes and attributes[place].kind not in ("G", "-", ""):
+            if place in attributes and attributes[place].kind != "G" and attributes[place].value not in (NULL, None):
                 raise InvalidInput("not a GeoProperty", where=place, allowed='{"type": "GeoProperty", "value": ...}')
         return Change(
             verb=self._verb,

@@ -9,7 +9,7 @@ from hutong.engines.sense.ports import AllOf, AnyOf, Compare, Comparison, Exists
 from hutong.kernel.errors import HutongError, InvalidInput
 from hutong.standards.ngsi_ld.contexts import Context
 from hutong.standards.ngsi_ld.errors import TooComplexQuery
-from hutong.standards.ngsi_ld.instants import read_instant
+from hutong.standards.ngsi_ld.instants import read_instant, write_instant
 from hutong.standards.ngsi_ld.patterns import read_pattern
 from hutong.standards.ngsi_ld.uris import read_uri
 
@@ -31,8 +31,8 @@ _number = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?").fullmatch
 def read_q(text: str, context: Context, expand_values: Collection[str] = (), where: str = "q") -> Filter:
     """The Filter that a query string means. `expand_values`: stored names whose values are names of the @context.
 
-    Instants compared with `observedAt`, `createdAt` or `modifiedAt` become microseconds. Raises InvalidInput with the
-    position (from 1) as `q:17`, TooComplexQuery where it is too large.
+    What is compared with `observedAt`, `createdAt` or `modifiedAt` is checked to be a DateTime, and told in UTC. Raises
+    InvalidInput with the position (from 1) as `q:17`, TooComplexQuery where it is too large.
     """
     if len(text) > LENGTH_MAX:
         raise TooComplexQuery("the query is too long", where=where, seen=len(text), allowed=f"at most {LENGTH_MAX}")
@@ -185,7 +185,7 @@ class _Parser:
     def _text_value(self, text: str, path: tuple[str, ...], start: int) -> Scalar:
         try:
             if path[-1] in SYSTEM_MEMBERS:
-                return read_instant(text)
+                return write_instant(read_instant(text))
             if path[-1] == "datasetId":
                 return read_uri(text, "the datasetId")
             return self._context.expand(text) if path[0] in self._expand_values else text

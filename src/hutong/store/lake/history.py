@@ -5,17 +5,16 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-import duckdb
 import msgspec
 import polars as pl
 
 from hutong.engines.sense.ports import HISTORY_SCHEMA, Aggregation, HistoryQuery
 from hutong.kernel.clock import Clock
-from hutong.kernel.errors import Fault, InvalidInput, Overloaded, StorageFull
+from hutong.kernel.errors import Fault, IntegrityBroken, InvalidInput, Overloaded, StorageFull
 from hutong.store.lake.lake import Lake
 from hutong.store.lake.query import IDENTITY, Source, bucket_frame, source
 from hutong.store.lake.settings import LakeSettings
-from hutong.store.lake.table import Sealed, Snapshot, Span
+from hutong.store.lake.table import Sealed, Snapshot, Span, told
 from hutong.store.lake.tail import Tail, extent, reach
 
 _SCHEMA = pl.Schema(HISTORY_SCHEMA)
@@ -230,8 +229,9 @@ class LakeHistory:
             rows = recent()  # before the snapshot: what is compacted in between is then in both, not in neither
             snapshot = self._lake.table.snapshot()
             try:
-                return ask(snapshot, rows.filter(_beyond(snapshot.watermarks)) if rows.height else rows)
-            except duckdb.IOException:
+                with told(self._lake.table.folder):
+                    return ask(snapshot, rows.filter(_beyond(snapshot.watermarks)) if rows.height else rows)
+            except IntegrityBroken:
                 # A file that was merged or erased since is gone rightly; anything else is an error.
                 if not tries_left or self._lake.table.snapshot().version == snapshot.version:
                     raise

@@ -14,7 +14,7 @@ from hutong.store.lake.files import ORDER, Part, batches, partitions, sha256, sy
 from hutong.store.lake.query import IDENTITY, Reader
 from hutong.store.lake.settings import LakeSettings
 from hutong.store.lake.spill import Spill
-from hutong.store.lake.table import HistoryTable, Purpose, Sealed, Snapshot, Span, space_told
+from hutong.store.lake.table import HistoryTable, Purpose, Sealed, Snapshot, Span, told
 from hutong.store.lake.tail import extent
 
 
@@ -57,7 +57,7 @@ class Lake:
         if len(known):
             ordered = ordered.with_row_index("row").filter(~pl.col("row").is_in(known.implode())).drop("row")
         parts: list[Part] = []
-        with ExitStack() as undo, space_told(self._folder):
+        with ExitStack() as undo, told(self._folder):
             for key, month, part in partitions(ordered):
                 parts += write(self._folder, key, month, batches(part, self._settings), self._ids, self._settings, undo)
             undo.pop_all()
@@ -122,7 +122,7 @@ class Lake:
     ) -> Sealed:
         """Write each group of files (of one type and month) anew with the rows to keep; one commit for all."""
         parts: list[Part] = []
-        with ExitStack() as undo, space_told(self._folder):
+        with ExitStack() as undo, told(self._folder):
             for group in groups:
                 with self.reader.stream(
                     self.paths(group["path"]), keep, values or {}, self._settings.row_group_rows

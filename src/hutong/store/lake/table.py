@@ -18,7 +18,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from hutong.kernel.clock import Clock
-from hutong.kernel.errors import Conflict, HutongError, StorageFull
+from hutong.kernel.errors import Conflict, HutongError, IntegrityBroken, StorageFull
 from hutong.store.lake import log
 from hutong.store.lake.files import BOUNDED, DataFile, Part
 from hutong.store.lake.settings import LakeSettings
@@ -167,7 +167,7 @@ class HistoryTable:
         with self._lock:
             before = self._table.version()
             try:
-                with space_told(self.folder):
+                with told(self.folder):
                     self._write(record, parts, gone)
             except (HutongError, OSError, DeltaError):
                 # The entry may be in although its writer failed after it: only the log itself can tell.
@@ -177,7 +177,7 @@ class HistoryTable:
                     raise
             sealed = self._found(record, before)
             assert sealed is not None, "a commit that succeeded stands in the log"
-            with space_told(self.folder):
+            with told(self.folder):
                 log.persist(self._log, self._persisted + 1, self._table.version())
             self._persisted = self._table.version()
             self._snapshot = self._look({**self._snapshot.watermarks, **dict.fromkeys(record.lanes, -1)})
@@ -200,7 +200,7 @@ class HistoryTable:
 
     def tidy(self) -> None:
         """Delete files that nobody can need any more, and write a checkpoint so that the table opens fast."""
-        with self._lock, space_told(self.folder):
+        with self._lock, told(self.folder):
             self._table.update_incremental()
             for path in self._table.vacuum(dry_run=True, full=True):
                 (self.folder / path).unlink(missing_ok=True)
@@ -255,8 +255,8 @@ class HistoryTable:
 
 
 @contextmanager
-def space_told(folder: Path) -> Iterator[None]:
-    """Turn a full disk and a lost race into errors of this house; other errors pass."""
+def told(folder: Path) -> Iterator[None]:
+    """Turn a full disk, a lost race and a missing file into errors of this house; other errors pass."""
     try:
         yield
     except CommitFailedError as error:
@@ -271,10 +271,18 @@ def space_told(folder: Path) -> Iterator[None]:
             raise StorageFull(
                 "no space to write history",
                 where=str(folder),
-                seen=str(error).partition("\n")[0],
+                seen=first_line(error),
                 fix="free space on this disk; nothing that was acknowledged is lost",
             ) from error
+        if isinstance(error, duckdb.IOException | duckdb.InvalidInputException):
+            what = f"the history cannot be read: {first_line(error)}"
+            fix = "run `hutong verify`, then restore the file from a backup"
+            raise IntegrityBroken(what, where=str(folder), fix=fix) from error
         raise
+
+
+def first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _statistics(part: Part) -> str:

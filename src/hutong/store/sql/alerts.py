@@ -34,6 +34,10 @@ class SqlAlerts:
         found = tx.rows(self._load, self._database.listed(ids))
         return {one.id: one for one in map(_alert, found)}
 
+    def get(self, id: str) -> Alert | None:
+        rows = self._database.read(self._load, self._database.listed([id]))
+        return _alert(rows[0]) if rows else None
+
     def save(self, tx: SqlTransaction, alerts: Sequence[Alert]) -> None:
         tx.one_by_one(self._save, [tuple(getattr(one, name) for name in _FIELDS) for one in alerts])
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -23,11 +23,11 @@ from sqlalchemy import (
     tuple_,
 )
 
-from hutong.engines.sense.ports import EntityQuery, EntityRow, GeoFilter
+from hutong.engines.sense.ports import EntityQuery, EntityRow, Form, GeoFilter
 from hutong.engines.sense.watch import LIVE_LAG_MAX
 from hutong.kernel.errors import TooLarge
 from hutong.store.sql.database import SqlDatabase, SqlTransaction
-from hutong.store.sql.filters import condition, number_index
+from hutong.store.sql.filters import JsonPlace, condition, number_index
 from hutong.store.sql.geo import matcher, reach
 from hutong.store.sql.tables import entity, entity_type
 
@@ -136,6 +136,25 @@ class SqlEntities:
         """Each type in use and how many entities have it."""
         counted = select(entity.c.type, func.count()).where(entity.c.tenant == tenant).group_by(entity.c.type)
         return dict(self._database.query(counted))
+
+    def table(
+        self, type: str, columns: Sequence[str], properties: Mapping[str, Form], limit: int
+    ) -> list[tuple[Any, ...]]:
+        wanted = [
+            JsonPlace(self._database.sqlite, (name, "v")).read(properties[name]).label(f"c{n}")
+            if name in properties
+            else entity.c[name]
+            for n, name in enumerate(columns)
+        ]
+        return [
+            tuple(values)
+            for values in self._database.query(
+                select(*wanted)
+                .where(entity.c.tenant == literal(""), entity.c.type == _literal(type))
+                .order_by(entity.c.seq)
+                .limit(literal_column(str(limit)))
+            )
+        ]
 
     def index(self, type: str, number: str) -> None:
         """See to it that comparisons of a declared number of a type find an index."""

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence, Set
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Text,
     and_,
+    case,
     cast,
     false,
     func,
@@ -70,6 +71,14 @@ class JsonPlace:
             else f"(CASE WHEN jsonb_typeof({_DOC} #> {self._path}) = 'string' THEN {_DOC} #>> {self._path} END)",
             Text,
         )
+
+    def read(self, form: Literal["number", "text", "boolean"]) -> ColumnElement[Any]:
+        """The value there when it is of that form, else NULL."""
+        if form == "boolean":
+            return case((self.is_boolean(True), true()), (self.is_boolean(False), false()))
+        if form == "number":
+            return case((self.is_number(), self.number()))
+        return case((self.is_text(), self.text()))
 
     def is_number(self) -> ColumnElement[bool]:
         return self.type().in_(["integer", "real"] if self._sqlite else ["number"])

@@ -1,0 +1,407 @@
+"""NGSI-LD over HTTP (ETSI GS CIM 009 v1.8.1, clause 6): thin routes over the verbs of the sense engine.
+
+`NgsiLd(engine, contexts, clock).router()` gives the routes under /ngsi-ld/v1. Ids and names that are URLs hold slashes,
+which a client encodes; `ngsi_ld_messages.keep_encoded_slashes` around the application lets them arrive as one segment.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from litestar import Router, delete, get, patch, post, put
+from litestar.exceptions import HTTPException
+
+from hutong.api import ngsi_ld_messages as http
+from hutong.api.app import actor_of
+from hutong.api.ngsi_ld_messages import PATH, Call, Reply, ngsi_problem
+from hutong.engines.sense.engine import SenseEngine
+from hutong.engines.sense.ports import Attribute, Change, Changed, ChangeEntities, Entity, Verb
+from hutong.kernel.clock import Clock
+from hutong.kernel.errors import HutongError, InvalidInput, NotFound, Unsupported
+from hutong.standards.ngsi_ld.attributes import dataset_key, split_key
+from hutong.standards.ngsi_ld.contexts import Context, Contexts, full_name
+from hutong.standards.ngsi_ld.entities import (
+    Refused,
+    context_of,
+    decode,
+    read_attribute,
+    read_attribute_name,
+    read_batch,
+    read_change,
+    read_ids,
+)
+from hutong.standards.ngsi_ld.errors import InvalidRequest
+from hutong.standards.ngsi_ld.headers import Answer, context_of_body, context_of_header
+from hutong.standards.ngsi_ld.parameters import Parameters
+from hutong.standards.ngsi_ld.query import LIMIT_MAX, Query, read_query, read_query_body, read_retrieval, read_types
+from hutong.standards.ngsi_ld.representations import write_entities, write_features, write_retrieved
+from hutong.standards.ngsi_ld.temporal import (
+    TemporalQuery,
+    read_temporal_query,
+    read_temporal_query_body,
+    read_temporal_retrieval,
+    write_aggregated,
+    write_temporal,
+)
+
+_SIMPLIFIED = ("simplified", "keyValues")
+_LOCAL = frozenset(("local",))  # everything here is local, whatever it says
+_TYPED = _LOCAL | {"type"}
+
+
+class NgsiLd:
+    """The operations of the core: entities, their attributes, batches, queries and temporal reading."""
+
+    def __init__(self, engine: SenseEngine, contexts: Contexts, clock: Clock) -> None:
+        self._engine = engine
+        self._contexts = contexts
+        self._clock = clock
+
+    def router(self) -> Router:
+        """All routes, with errors as NGSI-LD tells them."""
+        entity, attributes = "/entities/{entity_id:str}", "/entities/{entity_id:str}/attrs"
+        attribute = attributes + "/{name:str}"
+        handlers = [
+            post("/entities", summary="Create an entity (5.6.1)")(self.create),
+            get("/entities", summary="Query entities (5.7.2)")(self.query),
+            get(entity, summary="Retrieve an entity (5.7.1)")(self.retrieve),
+            put(entity, summary="Replace an entity (5.6.18)")(self.replace),
+            patch(entity, summary="Merge into an entity (5.6.17)")(self.merge),
+            delete(entity, status_code=204, summary="Delete an entity (5.6.6)")(self.delete),
+            post(attributes, summary="Append attributes (5.6.3)")(self.append_attributes),
+            patch(attributes, summary="Update attributes (5.6.2)")(self.update_attributes),
+            patch(attribute, summary="Update part of an attribute (5.6.4)")(self.update_attribute),
+            put(attribute, summary="Replace an attribute (5.6.19)")(self.replace_attribute),
+            delete(attribute, status_code=204, summary="Delete an attribute (5.6.5)")(self.delete_attribute),
+            post("/entityOperations/create", summary="Create a batch (5.6.7)")(self.batch_create),
+            post("/entityOperations/upsert", summary="Create or update a batch (5.6.8)")(self.batch_upsert),
+            post("/entityOperations/update", summary="Update a batch (5.6.9)")(self.batch_update),
+            post("/entityOperations/merge", summary="Merge a batch (5.6.20)")(self.batch_merge),
+            post("/entityOperations/delete", summary="Delete a batch (5.6.10)")(self.batch_delete),
+            post("/entityOperations/query", status_code=200, summary="Query entities (5.7.2)")(self.query_by_body),
+            get("/temporal/entities", summary="Query histories (5.7.4)")(self.temporal_query),
+            get("/temporal/entities/{entity_id:str}", summary="Retrieve a history (5.7.3)")(self.temporal_retrieve),
+            post("/temporal/entityOperations/query", status_code=200, summary="Query histories (5.7.4)")(
+                self.temporal_query_by_body
+            ),
+            get("/types", summary="Types of entities in use (5.7.5)")(self.types),
+        ]
+        errors: dict[int | type[Exception], Any] = dict.fromkeys((HutongError, HTTPException, Exception), ngsi_problem)
+        return Router(PATH, route_handlers=handlers, exception_handlers=errors, tags=["NGSI-LD"])
+
+    # --- entities ---
+
+    async def create(self, request: Call) -> Reply:
+        http.parameters(request, _LOCAL)
+        context = self._body_context(request)
+        change = read_change(await http.body(request), Verb.CREATE, self._contexts, context)
+        return http.created(request, await self._one(request, change))
+
+    async def retrieve(self, request: Call) -> Reply:
+        answer = http.answer(request, geojson=True)
+        context = self._header_context(request)
+        asked = read_retrieval(http.given(request), context, geojson=answer.geojson)
+        entity = self._entity(request, asked.types)
+        content = write_retrieved(
+            entity, context, asked.shape, geojson=answer.geojson, with_context=answer.context_in_body
+        )
+        return http.reply(request, content, answer, context)
+
+    async def replace(self, request: Call) -> Reply:
+        change = await self._fragment(request, Verb.REPLACE)
+        return http.updated(request, await self._one(request, change))
+
+    async def merge(self, request: Call) -> Reply:
+        parameters = http.parameters(request, frozenset(("type", "options", "format", "lang", "observedAt", "local")))
+        for name in ("lang", "observedAt"):
+            if name in parameters:
+                raise Unsupported(
+                    "a value for all attributes at once is not merged here",
+                    where=name,
+                    fix="give it with each attribute",
+                )
+        form = parameters.one_of("format", _SIMPLIFIED)
+        options = parameters.items("options")
+        if any(option not in _SIMPLIFIED for option in options):
+            allowed = ", ".join(_SIMPLIFIED)
+            raise InvalidRequest("no such option", where="options", seen=",".join(options), allowed=allowed)
+        change = await self._fragment(request, Verb.MERGE, parameters, simplified=bool(form or options), patch=True)
+        return http.updated(request, await self._one(request, self._settled(request, change)))
+
+    async def delete(self, request: Call) -> Reply:
+        self._check_type(request, http.parameters(request, _TYPED))
+        return http.done(request, await self._one(request, Change(verb=Verb.DELETE, id=http.entity_id(request))))
+
+    # --- attributes ---
+
+    async def append_attributes(self, request: Call) -> Reply:
+        parameters = http.parameters(request, frozenset(("type", "options", "local")))
+        change = await self._fragment(request, Verb.APPEND, parameters, overwrite=not _no_overwrite(parameters))
+        return http.updated(request, await self._one(request, change))
+
+    async def update_attributes(self, request: Call) -> Reply:
+        change = await self._fragment(request, Verb.APPEND, nulls=True, patch=True)
+        return http.updated(request, await self._one(request, change))
+
+    async def update_attribute(self, request: Call) -> Reply:
+        change = await self._attribute_fragment(request, Verb.PATCH)
+        current = self._entity(request)
+        for key, attribute in change.attributes.items():
+            old = current.attributes.get(key)
+            if old is not None and attribute.kind not in ("", old.kind) and attribute.value is not None:
+                raise InvalidInput(
+                    "the type of an attribute cannot be changed so",
+                    where="type",
+                    seen=attribute.kind,
+                    allowed=old.kind,
+                    fix="replace the attribute",
+                )
+        return http.done(request, await self._one(request, self._settled(request, change)))
+
+    async def replace_attribute(self, request: Call) -> Reply:
+        return http.done(request, await self._one(request, await self._attribute_fragment(request, Verb.UPDATE)))
+
+    async def delete_attribute(self, request: Call) -> Reply:
+        parameters = http.parameters(request, frozenset(("type", "datasetId", "deleteAll", "local")))
+        self._check_type(request, parameters)
+        context = self._header_context(request)
+        entity_id, name = http.entity_id(request), http.segment(request, "name")
+        if name == "scope":
+            change = Change(verb=Verb.APPEND, id=entity_id, scopes=())
+        else:
+            key = read_attribute_name(name, context)
+            if dataset := parameters.text("datasetId"):
+                key = dataset_key(key, dataset)
+            change = Change(
+                verb=Verb.DELETE_ATTRIBUTES,
+                id=entity_id,
+                attributes={key: Attribute()},
+                all_datasets=parameters.flag("deleteAll") or False,
+            )
+        return http.done(request, await self._one(request, change))
+
+    # --- batches ---
+
+    async def batch_create(self, request: Call) -> Reply:
+        http.parameters(request, _LOCAL)
+        return await self._batch(request, Verb.CREATE)
+
+    async def batch_upsert(self, request: Call) -> Reply:
+        options = http.parameters(request, frozenset(("options", "local"))).items("options")
+        if options not in ((), ("replace",), ("update",)):
+            raise InvalidRequest("no such option", where="options", seen=",".join(options), allowed="replace, update")
+        update = options == ("update",)
+        return await self._batch(request, Verb.APPEND if update else Verb.REPLACE, upsert=True, nulls=update)
+
+    async def batch_update(self, request: Call) -> Reply:
+        parameters = http.parameters(request, frozenset(("options", "local")))
+        return await self._batch(request, Verb.APPEND, overwrite=not _no_overwrite(parameters))
+
+    async def batch_merge(self, request: Call) -> Reply:
+        http.parameters(request, _LOCAL)
+        return await self._batch(request, Verb.MERGE)
+
+    async def batch_delete(self, request: Call) -> Reply:
+        http.parameters(request, _LOCAL)
+        self._body_context(request)  # its media type counts, names it has none
+        return await self._apply(request, Verb.DELETE, read_ids(await http.body(request)))
+
+    async def _batch(self, request: Call, verb: Verb, **how: bool) -> Reply:
+        context = self._body_context(request)
+        return await self._apply(
+            request, verb, read_batch(await http.body(request), verb, self._contexts, context, **how)
+        )
+
+    async def _apply(self, request: Call, verb: Verb, items: Sequence[Change | Refused]) -> Reply:
+        """Apply what could be read, in order, and tell what became of each item."""
+        errors = [(item.id, item.error) for item in items if isinstance(item, Refused)]
+        changes: list[Change] = []
+        for item in items:
+            if isinstance(item, Change):
+                try:
+                    changes.append(self._settled(request, item) if verb is Verb.MERGE else item)
+                except HutongError as error:
+                    errors.append((item.id, error))
+        outcomes: list[Changed] = []
+        if changes:
+            command = ChangeEntities(changes=changes, tenant=http.tenant(request))
+            outcomes = await self._engine.change(actor_of(request), command)
+        return http.batch_done(request, verb, outcomes, errors)
+
+    # --- questions ---
+
+    async def query(self, request: Call) -> Reply:
+        answer = http.answer(request, geojson=True)
+        context = self._header_context(request)
+        asked = read_query(http.given(request), context, tenant=http.tenant(request), geojson=answer.geojson)
+        return await self._found(request, asked, answer, context)
+
+    async def query_by_body(self, request: Call) -> Reply:
+        answer = http.answer(request, geojson=True)
+        raw, context = await self._query_body(request)
+        asked = read_query_body(raw, http.given(request), context, tenant=http.tenant(request), geojson=answer.geojson)
+        return await self._found(request, asked, answer, context)
+
+    async def _found(self, request: Call, asked: Query, answer: Answer, context: Context) -> Reply:
+        actor, query = actor_of(request), asked.entities
+        ahead = min(query.limit + 1, LIMIT_MAX)  # one more tells whether there is another page
+        found = await self._engine.find(actor, msgspec.structs.replace(query, limit=ahead)) if query.limit else []
+        more = len(found) > query.limit or query.limit == len(found) == LIMIT_MAX
+        write: Callable[..., bytes] = write_features if answer.geojson else write_entities
+        content = write(found[: query.limit], context, asked.shape, with_context=answer.context_in_body)
+        reply = http.reply(
+            request, content, answer, context, *http.neighbours(request, query.limit, query.offset, more, answer)
+        )
+        if asked.count:
+            reply.headers["NGSILD-Results-Count"] = str(await self._engine.count(actor, query))
+        return reply
+
+    async def temporal_retrieve(self, request: Call) -> Reply:
+        answer = http.answer(request)
+        context = self._header_context(request)
+        asked = read_temporal_retrieval(http.given(request), context)
+        entity = self._entity(request)
+        told = await self._histories(request, [entity], asked, context)
+        if not told and (asked.shape.attributes or asked.shape.pick):
+            raise NotFound("the entity has no history of these attributes", where="attrs")
+        one = told[0] if told else {"id": entity.id, "type": [context.compact(name) for name in entity.types]}
+        return http.reply_json(request, one, answer, context)
+
+    async def temporal_query(self, request: Call) -> Reply:
+        answer = http.answer(request)
+        context = self._header_context(request)
+        asked = read_temporal_query(http.given(request), context, tenant=http.tenant(request))
+        return await self._found_histories(request, asked, answer, context)
+
+    async def temporal_query_by_body(self, request: Call) -> Reply:
+        answer = http.answer(request)
+        raw, context = await self._query_body(request)
+        asked = read_temporal_query_body(raw, http.given(request), context, tenant=http.tenant(request))
+        return await self._found_histories(request, asked, answer, context)
+
+    async def _found_histories(self, request: Call, asked: TemporalQuery, answer: Answer, context: Context) -> Reply:
+        assert asked.entities is not None
+        actor, query = actor_of(request), asked.entities
+        ahead = msgspec.structs.replace(query, limit=min(query.limit + 1, LIMIT_MAX))
+        found = await self._engine.find(actor, ahead) if query.limit else []
+        told = await self._histories(request, found[: query.limit], asked, context)
+        links = http.neighbours(request, query.limit, query.offset, len(found) > query.limit, answer)
+        reply = http.reply_json(request, told, answer, context, *links)
+        if asked.count:
+            reply.headers["NGSILD-Results-Count"] = str(await self._engine.count(actor, query))
+        return reply
+
+    async def _histories(
+        self, request: Call, entities: Sequence[Entity], asked: TemporalQuery, context: Context
+    ) -> list[dict[str, Any]]:
+        if not entities:
+            return []
+        actor = actor_of(request)
+        query = asked.history(http.tenant(request), [entity.id for entity in entities])
+        if asked.aggregation is None:
+            return write_temporal(await self._engine.history(actor, query), entities, context, asked)
+        frame = await self._engine.aggregate(actor, query, asked.aggregation)
+        return write_aggregated(frame, entities, context, asked, self._clock.now())
+
+    async def types(self, request: Call) -> Reply:
+        answer = http.answer(request)
+        context = self._header_context(request)
+        details = http.parameters(request, frozenset(("details", "local"))).flag("details")
+        names = sorted(await self._engine.types(actor_of(request), http.tenant(request)))
+        if not details:
+            listed = {
+                "id": "urn:ngsi-ld:EntityTypeList:all",
+                "type": "EntityTypeList",
+                "typeList": [context.compact(name) for name in names],
+            }
+            return http.reply_json(request, listed, answer, context)
+        overlays = self._engine.overlays
+        return http.reply_json(
+            request,
+            [
+                {
+                    "id": full_name(name),
+                    "type": "EntityType",
+                    "typeName": context.compact(name),
+                    "attributeNames": sorted(map(context.compact, overlays[name].checks if name in overlays else ())),
+                }
+                for name in names
+            ],
+            answer,
+            context,
+        )
+
+    # --- steps that operations share ---
+
+    def _body_context(self, request: Call, *, patch: bool = False) -> Context | None:
+        headers = request.headers
+        return context_of_body(headers.get("content-type", ""), http.link(request), self._contexts, patch=patch)
+
+    def _header_context(self, request: Call) -> Context:
+        return context_of_header(http.link(request), self._contexts)
+
+    async def _query_body(self, request: Call) -> tuple[Any, Context]:
+        context = self._body_context(request)
+        raw = decode(await http.body(request))
+        return raw, context_of(raw, self._contexts, context)
+
+    async def _fragment(
+        self, request: Call, verb: Verb, parameters: Parameters | None = None, *, patch: bool = False, **how: bool
+    ) -> Change:
+        self._check_type(request, parameters or http.parameters(request, _TYPED))
+        context = self._body_context(request, patch=patch)
+        body = await http.body(request)
+        return read_change(body, verb, self._contexts, context, entity_id=http.entity_id(request), **how)
+
+    async def _attribute_fragment(self, request: Call, verb: Verb) -> Change:
+        self._check_type(request, http.parameters(request, _TYPED))
+        context = self._body_context(request, patch=verb is Verb.PATCH)
+        return read_attribute(
+            await http.body(request),
+            verb,
+            self._contexts,
+            context,
+            entity_id=http.entity_id(request),
+            name=http.segment(request, "name"),
+        )
+
+    def _entity(self, request: Call, types: Sequence[Sequence[str]] = ()) -> Entity:
+        """The entity of the address. Raises NotFound, also where it is of none of these types."""
+        entity = self._engine.entity(actor_of(request), http.tenant(request), http.entity_id(request))
+        if types and not any(set(all_of) <= set(entity.types) for all_of in types):
+            raise NotFound("there is no such entity of this type", where="type", seen=entity.id)
+        return entity
+
+    def _check_type(self, request: Call, parameters: Parameters) -> None:
+        if "type" in parameters:
+            self._entity(request, read_types(parameters, self._header_context(request)))
+
+    def _settled(self, request: Call, change: Change) -> Change:
+        """Give kinds to attributes that leave theirs open. Raises InvalidInput for a new one without a value."""
+        if all(attribute.kind and attribute.value is not None for attribute in change.attributes.values()):
+            return change
+        try:
+            current = self._engine.entity(actor_of(request), http.tenant(request), change.id).attributes
+        except NotFound:
+            return change  # which the engine will say of this change
+        for key, attribute in change.attributes.items():
+            old = current.get(key)
+            if old is None and attribute.value is None:
+                raise InvalidInput(
+                    "value is missing", where=split_key(key)[0], fix="the attribute is new: give its value"
+                )
+            attribute.kind = attribute.kind or (old.kind if old is not None else "P")
+        return change
+
+    async def _one(self, request: Call, change: Change) -> Changed:
+        [outcome] = await self._engine.change(
+            actor_of(request), ChangeEntities(changes=[change], tenant=http.tenant(request))
+        )
+        return outcome
+
+
+def _no_overwrite(parameters: Parameters) -> bool:
+    options = parameters.items("options")
+    if options not in ((), ("noOverwrite",)):
+        raise InvalidRequest("no such option", where="options", seen=",".join(options), allowed="noOverwrite")
+    return bool(options)

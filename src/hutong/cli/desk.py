@@ -1,0 +1,214 @@
+"""Commands that work on a city's data, beside a running server or without one: token, verify, rebuild."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hutong.cli.composition import Composition
+from hutong.cli.runtime import choose_city, load, locate_in, locked
+from hutong.engines.sense.changes import Changer
+from hutong.engines.sense.compile import compile_types
+from hutong.engines.sense.rebuild import KINDS, Rebuild, canonical, differences, file_hash, read_checkpoint
+from hutong.engines.sense.upkeep import noted_files
+from hutong.kernel.access import SYSTEM, Access, Actor, QueuedAccessLog
+from hutong.kernel.clock import DAY, SystemClock, iso
+from hutong.kernel.commands import Request
+from hutong.kernel.errors import IntegrityBroken, NotFound
+from hutong.kernel.housekeeping import Housekeeper, Within
+from hutong.kernel.ids import TimeOrderedIds
+from hutong.kernel.ledger import SEALED, Ledger, Sealed, latest_seal
+from hutong.kernel.packs.faults import Faults
+from hutong.kernel.tokens import Tokens
+from hutong.kernel.writer import Writer
+from hutong.store.lake import LakeHistory
+from hutong.store.sql.access import SqlGrants, SqlTokens
+from hutong.store.sql.alerts import SqlAlerts
+from hutong.store.sql.database import SqlDatabase
+from hutong.store.sql.entities import SqlEntities
+from hutong.store.sql.ledger import SqlLedger
+
+LANE = "desk"
+
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("var/demo"),
+    show_default=True,
+    help="The city's data folder.",
+)
+store_option = click.option("--store", default="", help="Database address where it is not in the data folder.")
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A city's stores, opened beside a server that may be running; it writes in a ledger lane of its own."""
+
+    data: Path
+    database: SqlDatabase
+    ledger: SqlLedger
+    writer: Writer
+    tokens: Tokens
+
+    def within(self, kind: str, work: Any) -> Any:
+        request = Request(command=Within(kind=kind, work=work), actor="system:desk")
+        return self.writer.submit(request).result()
+
+
+@contextmanager
+def open_desk(data: Path, store: str) -> Iterator[Desk]:
+    """Open the stores of a data folder. Raises Conflict while another command writes."""
+    data.mkdir(parents=True, exist_ok=True)
+    clock = SystemClock()
+    ids = TimeOrderedIds(clock)
+    with locked(data, LANE):
+        database = SqlDatabase(store or f"sqlite:///{data / 'hutong.db'}")
+        ledger = SqlLedger(database)
+        house = Housekeeper(ledger, ledger, clock, "")
+        writer = Writer(database, Ledger(ledger, LANE), ledger, clock, dict.fromkeys(house.COMMANDS, house))
+        writer.start()
+        access = Access(clock, ids, QueuedAccessLog(), SqlGrants(database))
+        try:
+            yield Desk(data, database, ledger, writer, Tokens(access, SqlTokens(database), clock, ids))
+        finally:
+            writer.close()
+            database.close()
+
+
+@click.group()
+def token() -> None:
+    """Make, list and revoke API tokens."""
+
+
+@token.command("create")
+@click.option("--role", "roles", multiple=True, required=True, help="A role the token has; may be given again.")
+@click.option("--name", default="", help="What the token is for.")
+@click.option("--type", "types", multiple=True, help="Type of thing it may touch; a device needs at least one.")
+@click.option("--place", default="", help="Administrative code within which its roles hold.")
+@click.option("--days", type=click.IntRange(1, 3660), help="Days until it expires.")
+@data_option
+@store_option
+def create_token(
+    roles: tuple[str, ...], name: str, types: tuple[str, ...], place: str, days: int | None, data: Path, store: str
+) -> None:
+    """Make a token and print it; it cannot be shown again."""
+    actor = Actor(id="", kind="service", roles=roles, types=types, place=place)
+    expires = SystemClock().now() + days * DAY if days else None
+    with open_desk(data, store) as desk:
+        _, text = desk.within(
+            "access.token_issued",
+            lambda tx: desk.tokens.issue(tx, SYSTEM, name or ", ".join(roles), actor, expires),
+        )
+    click.echo(text)
+
+
+@token.command("list")
+@data_option
+@store_option
+def list_tokens(data: Path, store: str) -> None:
+    """Every token: id, name, roles, and whether it still holds."""
+    with open_desk(data, store) as desk:
+        for one in SqlTokens(desk.database).all():
+            state = (
+                f"revoked {iso(one.revoked_at)}"
+                if one.revoked_at
+                else (f"until {iso(one.expires_at)}" if one.expires_at else "holds")
+            )
+            click.echo(f"{one.id}  {one.name}  {', '.join(one.actor.roles)}  {state}")
+
+
+@token.command("revoke")
+@click.argument("id")
+@data_option
+@store_option
+def revoke_token(id: str, data: Path, store: str) -> None:
+    """End a token now."""
+    with open_desk(data, store) as desk:
+        desk.within("access.token_revoked", lambda tx: desk.tokens.revoke(tx, SYSTEM, id))
+
+
+@click.command()
+@data_option
+@store_option
+def verify(data: Path, store: str) -> None:
+    """Walk the ledger's chains, and check the files of history and checkpoints against it."""
+    _existing(data, store)
+    with open_desk(data, store) as desk:
+        ledger = Ledger(desk.ledger, LANE)
+        faults = list(ledger.verify())
+        lake = LakeHistory(data / "history", SystemClock())
+        faults += [
+            str(fault)
+            for fault in lake.verify({path: digest.hex() for path, digest in noted_files(desk.ledger).items()})
+        ]
+        lake.close()
+        seal = latest_seal(ledger.entries(kinds=(SEALED,)))
+        if seal is not None:
+            faults += _checkpoint_faults(data, seal)
+        lanes = desk.ledger.lanes()
+    click.echo(f"{sum(lanes.values())} events in {len(lanes)} lanes")
+    _end_with(faults, "the chain holds, and what stands on it is what it says")
+
+
+@click.command()
+@data_option
+@store_option
+@click.pass_obj
+def rebuild(composition: Composition, data: Path, store: str) -> None:
+    """Rebuild state from the newest checkpoint and the ledger after it, and compare it with what is served."""
+    _existing(data, store)
+    packs = load((), composition)
+    city = choose_city("", packs, composition)
+    overlays = compile_types(packs, Faults())
+    with open_desk(data, store) as desk, tempfile.TemporaryDirectory() as folder, desk.database.snapshot():
+        live, live_alerts = SqlEntities(desk.database), SqlAlerts(desk.database, SystemClock())
+        scratch = SqlDatabase(f"sqlite:///{Path(folder) / 'rebuilt.db'}")
+        entities, alerts = SqlEntities(scratch), SqlAlerts(scratch, SystemClock())
+        changer = Changer(overlays, True, city.declared.code if city else "", locate_in(city))
+        work = Rebuild(changer, scratch, entities, alerts)
+        ledger = Ledger(desk.ledger, LANE)
+        seal = latest_seal(ledger.entries(kinds=(SEALED,)))
+        if seal is not None:
+            work.start_from(read_checkpoint(data / "checkpoints" / seal.checkpoint))
+        applied = work.follow(ledger.entries(seal.upto if seal else None, kinds=KINDS))
+        served, rebuilt = canonical(live, live_alerts), canonical(entities, alerts)
+        faults = [
+            f"{name}: served {served[name][:16]}…, rebuilt {rebuilt[name][:16]}…"
+            for name in served
+            if served[name] != rebuilt[name]
+        ]
+        faults += [f"differs: {id_}" for id_ in differences(live, entities)] if faults else []
+        scratch.close()
+    click.echo(f"{applied} events applied {'on a checkpoint' if seal else 'from the beginning'}")
+    for name, digest in served.items():
+        click.echo(f"{name}  {digest}")
+    _end_with(faults, "what is served is what the ledger tells")
+
+
+def _checkpoint_faults(data: Path, seal: Sealed) -> list[str]:
+    file = data / "checkpoints" / seal.checkpoint
+    if not file.exists():
+        return [f"{file}: the checkpoint that the ledger rests on is missing"]
+    return [] if file_hash(file) == seal.checkpoint_hash else [f"{file}: not the checkpoint that was sealed"]
+
+
+def _existing(data: Path, store: str) -> None:
+    if not store and not (data / "hutong.db").exists():
+        raise NotFound(
+            "there are no data of a city here",
+            where="--data",
+            seen=str(data),
+            fix="name the folder that `hutong up --data` was given",
+        )
+
+
+def _end_with(faults: list[str], good: str) -> None:
+    for fault in faults:
+        click.echo(fault, err=True)
+    if faults:
+        raise IntegrityBroken(f"{len(faults)} faults found", fix="restore from a backup, or look at each")
+    click.echo(good)

@@ -1,0 +1,93 @@
+"""The relations that sensing publishes: `sense.<Type>` for things as they stand, `sense.alert` for alerts."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import polars as pl
+
+from hutong.engines.sense.overlay import FRAME_TYPES, VALUE_TYPES, Overlay
+from hutong.engines.sense.ports import AlertQuery, AlertStore, EntityStore, Form
+from hutong.engines.sense.sight import Sight
+from hutong.kernel.access import Access, Actor, Grade
+from hutong.kernel.expressions import Column, ValueType
+from hutong.kernel.relations import Relation
+
+_OWN = {
+    "id": Column(ValueType.TEXT),
+    "observed_at": Column(ValueType.DATETIME),
+    "modified_at": Column(ValueType.DATETIME),
+    "city": Column(ValueType.TEXT),
+    "place": Column(ValueType.TEXT),
+    "source": Column(ValueType.TEXT),
+    "lon": Column(ValueType.NUMBER, "DD"),
+    "lat": Column(ValueType.NUMBER, "DD"),
+}
+_ALERT = {
+    "id": Column(ValueType.TEXT),
+    "rule": Column(ValueType.TEXT),
+    "entity": Column(ValueType.TEXT),
+    "type": Column(ValueType.TEXT),
+    "place": Column(ValueType.TEXT),
+    "severity": Column(ValueType.TEXT),
+    "state": Column(ValueType.TEXT),
+    "pending_since": Column(ValueType.DATETIME),
+    "firing_since": Column(ValueType.DATETIME),
+    "resolved_at": Column(ValueType.DATETIME),
+    "acknowledged_at": Column(ValueType.DATETIME),
+}
+_PAGE = 1_000
+
+
+def relations(
+    overlays: Mapping[str, Overlay], entities: EntityStore, alerts: AlertStore, access: Access, sight: Sight
+) -> Iterator[Relation]:
+    """Every relation of the engine. A property that the actor may not see is missing, not absent."""
+    for overlay in overlays.values():
+        yield _things(overlay, entities, access)
+
+    def raised(actor: Actor, columns: Sequence[str], limit: int) -> pl.DataFrame:
+        rows: list[dict[str, object]] = []
+        while len(rows) < limit:
+            found = alerts.find(AlertQuery(states=(), limit=_PAGE, offset=len(rows)))
+            rows += [{name: getattr(one, name) for name in columns} for one in sight.alerts(actor, found)]
+            if len(found) < _PAGE:
+                break
+        return pl.DataFrame(rows[:limit], schema={name: _polars(_ALERT[name]) for name in columns})
+
+    yield Relation(name="sense.alert", schema=_ALERT, rows=raised)
+
+
+def _things(overlay: Overlay, entities: EntityStore, access: Access) -> Relation:
+    declared = {
+        name: Column(VALUE_TYPES[one.type], one.unit)
+        for name, one in overlay.declaration.property.items()
+        if one.type in VALUE_TYPES
+    }
+    schema = {**declared, **_OWN}  # a property of such a name gives way to the thing's own
+
+    def rows(actor: Actor, columns: Sequence[str], limit: int) -> pl.DataFrame:
+        found = entities.table(
+            overlay.name, columns, {name: _form(column) for name, column in declared.items() if name not in _OWN}, limit
+        )
+        frame = pl.DataFrame(
+            found, schema={name: _polars(schema[name]) for name in columns}, orient="row", strict=False
+        )
+        hidden = [name for name in columns if not access.visible(actor, _grade(overlay, name), type=overlay.name)]
+        return frame.with_columns(pl.lit(None).cast(frame.schema[name]).alias(name) for name in hidden)
+
+    return Relation(name=f"sense.{overlay.name}", schema=schema, rows=rows)
+
+
+def _grade(overlay: Overlay, name: str) -> Grade:
+    if name in _OWN:
+        return min(check.grade for check in overlay.checks.values())
+    return overlay.checks[name].grade
+
+
+def _form(column: Column) -> Form:
+    if column.type in (ValueType.INTEGER, ValueType.NUMBER):
+        return "number"
+    return "boolean" if column.type is ValueType.BOOLEAN else "text"
+
+
+def _polars(column: Column) -> type[pl.DataType]:
+    return pl.Int64 if column.type is ValueType.DATETIME else FRAME_TYPES[column.type]
