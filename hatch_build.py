@@ -1,7 +1,7 @@
 """Builds the pages, web/ -> src/hutong/portal/static/, with the Node.js that comes as a Python wheel.
 
 `./dev` runs this file before it serves or tests; building the wheel runs it too, so that a wheel carries its pages.
-Usage: python hatch_build.py [pages | types]
+Usage: python hatch_build.py [packages] [pages] [types]
 """
 
 import hashlib
@@ -39,18 +39,18 @@ def build_pages() -> None:
     if _read(stamp) == sources:
         return
     print("building the pages (web/) ...", file=sys.stderr, flush=True)
-    _install_packages()
-    _npm("run", "--silent", "build")
+    install_packages()
+    _npm("run", "--silent", "build", "--", "--logLevel", "warn")
     stamp.write_text(sources)
 
 
 def check_types() -> None:
     """Run the TypeScript compiler over web/ without writing anything."""
-    _install_packages()
+    install_packages()
     _npm("exec", "--no", "--", "tsc", "--noEmit")
 
 
-def _install_packages() -> None:
+def install_packages() -> None:
     """Lay web/node_modules as package-lock.json says, unless it lies there already."""
     lock = _digest([WEB / "package.json", WEB / "package-lock.json"])
     stamp = WEB / "node_modules" / ".lock"
@@ -79,4 +79,5 @@ def _read(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    {"pages": build_pages, "types": check_types}[sys.argv[1] if len(sys.argv) > 1 else "pages"]()
+    for task in sys.argv[1:]:
+        {"packages": install_packages, "pages": build_pages, "types": check_types}[task]()

@@ -20,6 +20,7 @@ from tests.components import free_port, left_out, program
 from tests.server import Server
 
 PATIENCE_S = 60  # a bound on waiting for a service to come up, not an expectation
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @contextmanager
@@ -188,3 +189,18 @@ def demo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The demo city, one for each test module: for tests that look and do not change."""
     with Server(tmp_path_factory.mktemp("demo"), "--demo") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def axe() -> Callable[[Page], list[str]]:
+    """Gives what axe-core finds wrong with a page for readers with disabilities: rule, meaning and places of each."""
+    source = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
+    if not source.exists():
+        left_out("axe-core", "web/node_modules is not laid; ./dev test lays it")
+
+    def violations(page: Page) -> list[str]:
+        page.evaluate(source.read_text(encoding="utf-8"))
+        found = page.evaluate("axe.run()")["violations"]
+        return [f"{v['id']}: {v['help']}: {[node['target'] for node in v['nodes']]}" for v in found]
+
+    return violations

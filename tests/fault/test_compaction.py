@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from hutong.engines.sense.ports import Aggregation, HistoryQuery
-from hutong.kernel.clock import FrozenClock
+from hutong.kernel.clock import HOUR, FrozenClock
 from hutong.kernel.errors import StorageFull
 from hutong.store.lake import LakeHistory, LakeSettings
 from hutong.store.lake.query import IDENTITY
@@ -160,7 +160,7 @@ def test_a_disk_that_takes_no_more_leaves_all_as_it_was(tmp_path: Path, size: in
     assert store.compact({LANE: 9}) is not None
     assert_exactly_once(store, 10)
     with files_bounded(size), pytest.raises(StorageFull, match="no space"):
-        store.retain("Sensor", START + 1)
+        store.retain("Sensor", START + 2 * HOUR)
     assert_exactly_once(store, 10)
     assert_told(store, 10)
     store.close()

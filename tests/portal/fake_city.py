@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import polars as pl
+import shapely
 from litestar import Litestar
 
 from hutong.api.app import actor_of, application
@@ -87,12 +88,17 @@ class FakeSense:
 
     def _make(self, city: City, things: int) -> list[Entity]:
         made = []
+        self._shapes = {feature["properties"]["code"]: shapely.from_geojson(msgspec.json.encode(feature["geometry"]))
+                        for feature in city.districts["features"]}
         districts = [feature["properties"] for feature in city.districts["features"]]
-        weights = [9, 8, 8, 7, 7, 7, 3, 3, 4, 4, 2, 2, 2]
+        weights = [16, 14, 12, 10, 7, 7, 3, 2, 5, 3, 1, 1, 1]
         for n in range(things):
             district = self._random.choices(districts, weights[:len(districts)])[0]
-            lon, lat = district["label"]
-            place = None if n % 12 == 5 else (lon + self._random.gauss(0, 0.02), lat + self._random.gauss(0, 0.017))
+            shape = self._shapes[district["code"]]
+            west, south, east, north = shape.bounds
+            point = next(p for _ in range(1000) if shape.contains(p := shapely.Point(
+                self._random.uniform(west, east), self._random.uniform(south, north))))
+            place = None if n % 12 == 5 else (point.x, point.y)
             made.append(self.entity(n, district, place))
         return made
 

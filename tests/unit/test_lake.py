@@ -215,9 +215,9 @@ def test_files_are_verified(opened: Open, tmp_path: Path) -> None:
     del files[third]
     found = {(fault.where, fault.code) for fault in store.verify(files)}
     assert found == {(first, "file-changed"), (second, "file-missing"), (third, "file-unknown")}
-    with pytest.raises(IntegrityBroken, match=second):
+    with pytest.raises(IntegrityBroken, match="cannot be read"):
         everything(store)
-    with pytest.raises(IntegrityBroken, match=second):
+    with pytest.raises(IntegrityBroken, match="cannot be read"):
         store.retain("Sensor", NOON + DAY)
 
 

@@ -60,14 +60,15 @@ function options(series: Series, figure: HTMLElement): echarts.EChartsCoreOption
   const lang = document.documentElement.lang;
   const number = new Intl.NumberFormat(lang, { maximumFractionDigits: series.share ? 0 : 2,
     ...(series.share ? { style: "percent" as const } : {}) });
-  const moment = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "short" });
+  const moment = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "short", timeZone: "UTC" });
   const text = { fontFamily: font(), color: token("brick"), fontSize: 12 };
   const indigo = token("indigo");
   const suspects = series.samples.filter(([, value, , , suspect]) => suspect && value !== null);
   return {
+    useUTC: true, // times are the city's wall clock
     animation: !still, animationDuration: 150, textStyle: text,
     grid: { left: 8, right: 16, top: 16, bottom: 8, containLabel: true },
-    xAxis: { type: "time", min: series.begin, max: series.end, axisLabel: { ...text, hideOverlap: true },
+    xAxis: { type: "time", min: series.begin, max: series.end, axisLabel: { ...text, hideOverlap: true, formatter: times(lang) },
       axisLine: { lineStyle: { color: token("line") } }, splitLine: { show: false } },
     yAxis: { type: "value", scale: true, axisLabel: { ...text, formatter: (value: number) => number.format(value) },
       splitLine: { lineStyle: { color: token("line") } } },
@@ -89,6 +90,11 @@ function options(series: Series, figure: HTMLElement): echarts.EChartsCoreOption
           borderType: "dotted" } },
     ],
   };
+}
+
+function times(lang: string): object {
+  const [day, month] = lang.startsWith("zh") ? ["{M}月{d}日", "{yyyy}年{M}月"] : ["{d} {MMM}", "{MMM} {yyyy}"];
+  return { year: "{yyyy}", month, day, hour: "{HH}:{mm}", minute: "{HH}:{mm}" };
 }
 
 /** Lowest to highest, as an invisible line with an area stacked on it. */

@@ -1,14 +1,14 @@
 // The live map: districts and things from this server alone; no tiles, no glyphs, nothing from outside.
 import "maplibre-gl/dist/maplibre-gl.css";
 import {
-  GeoJSONSource, LngLatBounds, type MapGeoJSONFeature, type MapMouseEvent, Map, Marker, NavigationControl, setWorkerUrl,
+  type GeoJSONSource, type MapGeoJSONFeature, type MapMouseEvent, Map, NavigationControl, setWorkerUrl,
   type StyleSpecification,
 } from "maplibre-gl";
 import worker from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
 
 import type { Change, State, Thing } from "./live";
 import { point, ring } from "./marks";
-import { STATES, onTheme, still, token } from "./theme";
+import { STATES, font, onTheme, still, token } from "./theme";
 
 setWorkerUrl(worker);
 
@@ -47,8 +47,8 @@ export async function liveMap(frame: HTMLElement, chosen: (thing: Thing | null) 
   place.hidden = false;
   const box = (frame.dataset["box"] ?? "").split(",").map(Number) as [number, number, number, number];
   const map = new Map({
-    container: place, style: style(districts, points()), bounds: box, fitBoundsOptions: { padding: 12 },
-    attributionControl: false, dragRotate: false, pitchWithRotate: false, maxZoom: 17, fadeDuration: 0,
+    container: place, style: style(districts, points(), lang), bounds: box, fitBoundsOptions: { padding: 12 },
+    attributionControl: false, localIdeographFontFamily: font(), dragRotate: false, pitchWithRotate: false, maxZoom: 17, fadeDuration: 0,
     locale: lang === "zh" ? {
       "NavigationControl.ZoomIn": "放大", "NavigationControl.ZoomOut": "缩小", "Map.Title": "地图",
     } : {},
@@ -60,8 +60,6 @@ export async function liveMap(frame: HTMLElement, chosen: (thing: Thing | null) 
     const mark = kind === "ring" ? ring(rest.map(Number)) : point(rest[0] as State, rest[1] === "chosen");
     map.addImage(id, mark.image, { pixelRatio: mark.ratio });
   });
-  const labels = label(districts, lang, map);
-
   const source = (): GeoJSONSource | undefined => map.getSource<GeoJSONSource>("things");
   const pick = (id: string): void => {
     picked = id;
@@ -85,10 +83,7 @@ export async function liveMap(frame: HTMLElement, chosen: (thing: Thing | null) 
     map.on("mouseenter", layer, () => { map.getCanvas().style.cursor = "pointer"; });
     map.on("mouseleave", layer, () => { map.getCanvas().style.cursor = ""; });
   }
-  onTheme(() => {
-    map.setStyle(style(districts, points()));
-    labels();
-  });
+  onTheme(() => map.setStyle(style(districts, points(), lang)));
   await new Promise<void>((ready) => { map.once("load", () => ready()); });
   frame.querySelector<SVGElement>(".drawn-map")?.setAttribute("aria-hidden", "true");
 
@@ -118,7 +113,8 @@ export async function liveMap(frame: HTMLElement, chosen: (thing: Thing | null) 
   };
 }
 
-function style(districts: GeoJSON.FeatureCollection, things: GeoJSON.FeatureCollection): StyleSpecification {
+function style(districts: GeoJSON.FeatureCollection, things: GeoJSON.FeatureCollection,
+  lang: "zh" | "en"): StyleSpecification {
   const counts = Object.fromEntries(STATES.map((state): [string, unknown] =>
     [state, ["+", ["case", ["==", ["get", "state"], state], 1, 0]]]));
   const ringName = ["concat", "ring", ...STATES.flatMap((state) => [" ", ["to-string", ["get", state]]])];
@@ -127,6 +123,7 @@ function style(districts: GeoJSON.FeatureCollection, things: GeoJSON.FeatureColl
     version: 8,
     sources: {
       districts: { type: "geojson", data: districts },
+      names: { type: "geojson", data: labels(districts) },
       things: { type: "geojson", data: things, cluster: true, clusterRadius: 38, clusterMaxZoom: 13,
         clusterProperties: counts },
     },
@@ -134,41 +131,22 @@ function style(districts: GeoJSON.FeatureCollection, things: GeoJSON.FeatureColl
       { id: "ground", type: "background", paint: { "background-color": token("paper") } },
       { id: "land", type: "fill", source: "districts", paint: { "fill-color": token("land") } },
       { id: "edge", type: "line", source: "districts", paint: { "line-color": token("land-line"), "line-width": 1 } },
+      { id: "names", type: "symbol", source: "names", layout: { "text-field": ["get", lang], "text-size": 13,
+        "text-font": ["sans-serif"] }, paint: { "text-color": token("brick"), "text-halo-color": token("land"),
+        "text-halo-width": 1.5 } },
       { id: "rings", type: "symbol", source: "things", filter: ["has", "point_count"],
-        layout: { "icon-image": ringName as never, "icon-allow-overlap": true } },
+        layout: { "icon-image": ringName as never, "icon-allow-overlap": true, "icon-ignore-placement": true } },
       { id: "points", type: "symbol", source: "things", filter: ["!", ["has", "point_count"]],
-        layout: { "icon-image": ["concat", "point ", ["get", "state"]], "icon-allow-overlap": true,
+        layout: { "icon-image": ["concat", "point ", ["get", "state"]], "icon-allow-overlap": true, "icon-ignore-placement": true,
           "symbol-sort-key": order as never } },
       { id: "chosen", type: "symbol", source: "things", filter: ["==", ["get", "id"], ""],
-        layout: { "icon-image": ["concat", "point ", ["get", "state"], " chosen"], "icon-allow-overlap": true } },
+        layout: { "icon-image": ["concat", "point ", ["get", "state"], " chosen"], "icon-allow-overlap": true, "icon-ignore-placement": true } },
     ],
   } as StyleSpecification;
 }
 
-/** District names as text of the page: in the reader's own fonts, at most one for each district. */
-function label(districts: GeoJSON.FeatureCollection, lang: "zh" | "en", map: Map): () => void {
-  const shown = districts.features.map((feature) => {
-    const name = document.createElement("span");
-    name.className = "map-label";
-    name.textContent = String(feature.properties?.[lang] ?? "");
-    const box = new LngLatBounds();
-    for (const [lon, lat] of positions(feature.geometry)) box.extend([lon ?? 0, lat ?? 0]);
-    return { name, box, marker: new Marker({ element: name, anchor: "center" })
-      .setLngLat(feature.properties?.["label"] as [number, number]).addTo(map) };
-  });
-  const fit = (): void => {
-    for (const { name, box } of shown) {
-      const left = map.project(box.getNorthWest()).x;
-      const right = map.project(box.getSouthEast()).x;
-      name.classList.toggle("sr-only", right - left < name.textContent.length * (lang === "zh" ? 14 : 7));
-    }
-  };
-  map.on("zoomend", fit);
-  map.once("load", fit);
-  return fit;
-}
-
-function positions(geometry: GeoJSON.Geometry): GeoJSON.Position[] {
-  return geometry.type === "Polygon" ? geometry.coordinates.flat()
-    : geometry.type === "MultiPolygon" ? geometry.coordinates.flat(2) : [];
+function labels(districts: GeoJSON.FeatureCollection): GeoJSON.FeatureCollection {
+  return { type: "FeatureCollection", features: districts.features.map((feature) => ({
+    type: "Feature", properties: feature.properties,
+    geometry: { type: "Point", coordinates: feature.properties?.["label"] as [number, number] } })) };
 }

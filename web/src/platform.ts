@@ -39,8 +39,7 @@ function rewrite(line: HTMLElement, thing: Thing): void {
     const cell = line.querySelector(`[data-cell="${CSS.escape(name)}"]`);
     if (cell) write(cell, text);
   }
-  const time = line.querySelector("[data-time]");
-  if (time) time.textContent = thing.time;
+  for (const time of line.querySelectorAll("[data-time]")) time.textContent = thing.time;
   line.classList.remove("fresh");
   requestAnimationFrame(() => line.classList.add("fresh"));
 }

@@ -13,7 +13,7 @@ from litestar.exceptions import HTTPException
 
 from hutong.api import ngsi_ld_messages as http
 from hutong.api.app import actor_of
-from hutong.api.ngsi_ld_messages import PATH, Call, Reply, ngsi_problem
+from hutong.api.ngsi_ld_messages import PATH, Call, Empty, Reply, ngsi_problem
 from hutong.engines.sense.engine import SenseEngine
 from hutong.engines.sense.ports import Attribute, Change, Changed, ChangeEntities, Entity, Verb
 from hutong.kernel.clock import Clock
@@ -57,6 +57,9 @@ class NgsiLd:
         self._contexts = contexts
         self._clock = clock
 
+    def __deepcopy__(self, memo: object) -> "NgsiLd":
+        return self  # Litestar copies routers with their handlers; the engine behind them is one
+
     def router(self) -> Router:
         """All routes, with errors as NGSI-LD tells them."""
         entity, attributes = "/entities/{entity_id:str}", "/entities/{entity_id:str}/attrs"
@@ -70,8 +73,8 @@ class NgsiLd:
             delete(entity, status_code=204, summary="Delete an entity (5.6.6)")(self.delete),
             post(attributes, summary="Append attributes (5.6.3)")(self.append_attributes),
             patch(attributes, summary="Update attributes (5.6.2)")(self.update_attributes),
-            patch(attribute, summary="Update part of an attribute (5.6.4)")(self.update_attribute),
-            put(attribute, summary="Replace an attribute (5.6.19)")(self.replace_attribute),
+            patch(attribute, status_code=204, summary="Update part of an attribute (5.6.4)")(self.update_attribute),
+            put(attribute, status_code=204, summary="Replace an attribute (5.6.19)")(self.replace_attribute),
             delete(attribute, status_code=204, summary="Delete an attribute (5.6.5)")(self.delete_attribute),
             post("/entityOperations/create", summary="Create a batch (5.6.7)")(self.batch_create),
             post("/entityOperations/upsert", summary="Create or update a batch (5.6.8)")(self.batch_upsert),
@@ -128,7 +131,7 @@ class NgsiLd:
         change = await self._fragment(request, Verb.MERGE, parameters, simplified=bool(form or options), patch=True)
         return http.updated(request, await self._one(request, self._settled(request, change)))
 
-    async def delete(self, request: Call) -> Reply:
+    async def delete(self, request: Call) -> Empty:
         self._check_type(request, http.parameters(request, _TYPED))
         return http.done(request, await self._one(request, Change(verb=Verb.DELETE, id=http.entity_id(request))))
 
@@ -143,7 +146,7 @@ class NgsiLd:
         change = await self._fragment(request, Verb.APPEND, nulls=True, patch=True)
         return http.updated(request, await self._one(request, change))
 
-    async def update_attribute(self, request: Call) -> Reply:
+    async def update_attribute(self, request: Call) -> Empty:
         change = await self._attribute_fragment(request, Verb.PATCH)
         current = self._entity(request)
         for key, attribute in change.attributes.items():
@@ -158,10 +161,10 @@ class NgsiLd:
                 )
         return http.done(request, await self._one(request, self._settled(request, change)))
 
-    async def replace_attribute(self, request: Call) -> Reply:
+    async def replace_attribute(self, request: Call) -> Empty:
         return http.done(request, await self._one(request, await self._attribute_fragment(request, Verb.UPDATE)))
 
-    async def delete_attribute(self, request: Call) -> Reply:
+    async def delete_attribute(self, request: Call) -> Empty:
         parameters = http.parameters(request, frozenset(("type", "datasetId", "deleteAll", "local")))
         self._check_type(request, parameters)
         context = self._header_context(request)

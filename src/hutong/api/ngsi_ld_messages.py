@@ -35,6 +35,7 @@ _ENCODED_SLASH = "%2F"
 
 Call: TypeAlias = Request[Any, Any, Any]
 Reply: TypeAlias = Response[Any]
+Empty: TypeAlias = Response[None]
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ def neighbours(request: Call, limit: int, offset: int, more: bool, how: Answer) 
     return page_links(request.scope["path"], pairs, limit, offset, more=more, media_type=how.media_type)
 
 
-def empty(request: Call) -> Reply:
+def empty(request: Call) -> Empty:
     return Response(None, status_code=204, headers=_echo(request))
 
 
@@ -147,7 +148,7 @@ def created(request: Call, outcome: Changed) -> Reply:
     if outcome.refused:
         told = batch_result([outcome.id], [(outcome.id, _refusal(outcome))])
         return Response(msgspec.json.encode(told), status_code=207, media_type=JSON, headers=headers)
-    return Response(None, status_code=201, headers=headers)
+    return Response(b"", status_code=201, media_type=JSON, headers=headers)
 
 
 def updated(request: Call, outcome: Changed) -> Reply:
@@ -160,7 +161,7 @@ def updated(request: Call, outcome: Changed) -> Reply:
     return Response(msgspec.json.encode(told), status_code=207, media_type=JSON, headers=_echo(request))
 
 
-def done(request: Call, outcome: Changed) -> Reply:
+def done(request: Call, outcome: Changed) -> Empty:
     """The reply to a change of one thing: 204. Raises why it was not done."""
     if outcome.error is not None:
         raise outcome.error
@@ -194,7 +195,7 @@ def batch_done(
 def _refusal(outcome: Changed) -> HutongError:
     """One error for the attributes of an entity that were not taken; its others were."""
     reasons = "; ".join(str(error.fault) for error in outcome.refused.values())
-    taken = "the others were taken" if outcome.changed else "nothing else was given"
+    taken = "the others were taken" if outcome.changed else "nothing else changed"
     return InvalidInput(
         f"some attributes were not taken: {reasons}; {taken}", where=outcome.id, seen=", ".join(outcome.refused)
     )
@@ -215,7 +216,7 @@ def ngsi_problem(request: Call, error: Exception) -> Reply:
     """Any error as NGSI-LD tells it (clauses 5.5.3, 6.3.3): application/json, always with type, title and detail."""
     headers = {name: value for name, value in _echo(request).items() if value.isprintable()}
     if isinstance(error, LengthRequired | UnsupportedMediaType):
-        return Response(None, status_code=error.status, headers=headers)  # clause 6.3.4 wants these bare
+        return Response(b"", status_code=error.status, media_type=JSON, headers=headers)  # clause 6.3.4: bare
     if isinstance(error, HutongError):
         told = problem(error)
         if isinstance(error, NotAuthenticated):

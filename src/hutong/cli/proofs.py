@@ -38,7 +38,7 @@ class TemporaryCity:
         return Answer(status=found.status_code, headers=dict(found.headers), body=found.content)
 
     def drop_file(self, name: str, content: bytes) -> None:
-        self._runtime.receive(name, content)
+        self._runtime.inbox.receive(name, content)
 
     def advance(self, microseconds: int) -> None:
         self._clock.advance(microseconds)

@@ -5,23 +5,33 @@ import gc
 import logging
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 from typing import IO, Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from hutong.cli.composition import Composition
+from hutong.connectors.file_drop import FileDrop
+from hutong.connectors.ground import Ground
+from hutong.connectors.mapping import check as check_sources
+from hutong.connectors.mapping import compile_sources, entity_types
+from hutong.connectors.plans import compile_simulations
+from hutong.connectors.simulation import Simulations
 from hutong.engines.sense import declarations as sense_declarations
 from hutong.engines.sense.compile import check as check_sense
 from hutong.engines.sense.compile import compile_types
+from hutong.engines.sense.declarations import EntityDeclaration
 from hutong.engines.sense.engine import SenseEngine
 from hutong.engines.sense.followers import Followers
 from hutong.engines.sense.handler import SenseHandler
 from hutong.engines.sense.ports import AlertAction, ChangeEntities, Tick
 from hutong.engines.sense.upkeep import Upkeep
 from hutong.kernel.access import Access, Actor, QueuedAccessLog
+from hutong.kernel.calendar import StateCouncilCalendar
 from hutong.kernel.clock import MINUTE, Clock, SystemClock
 from hutong.kernel.commands import Handler, Request
 from hutong.kernel.errors import Conflict, HutongError, NotAuthenticated, NotFound
@@ -37,7 +47,7 @@ from hutong.kernel.relations import Relations
 from hutong.kernel.tokens import Tokens
 from hutong.kernel.transactions import Transaction
 from hutong.kernel.writer import Writer
-from hutong.portal.declarations import ViewsFile
+from hutong.portal.declarations import ViewsFile, check_views
 from hutong.store.lake.history import LakeHistory
 from hutong.store.sql.access import SqlAccessLog, SqlGrants, SqlTokens
 from hutong.store.sql.alerts import SqlAlerts
@@ -64,10 +74,17 @@ class Settings:
     packs: tuple[Path, ...] = ()
 
 
+def check_simulations(packs: Packs, faults: Faults) -> None:
+    """The hook of the loader for simulate.toml."""
+    compile_simulations(packs, entity_types(packs), faults)
+
+
 def pack_format() -> PackFormat:
     """What a pack may hold."""
     return PackFormat(
-        files={**sense_declarations.FILES, "views.toml": ViewsFile}, hooks=(check_sense,), mission=read_mission()
+        files={**sense_declarations.FILES, "views.toml": ViewsFile},
+        hooks=(check_sense, check_sources, check_simulations, check_views),
+        mission=read_mission(),
     )
 
 
@@ -93,6 +110,7 @@ class Runtime:
         self._access_entries = SqlAccessLog(self.database)
         faults = Faults()
         self.overlays = compile_types(packs, faults)
+        types = entity_types(packs)
         faults.check()
         self._locate = locate_in(city)
         self.code = city.declared.code if city else ""
@@ -136,7 +154,9 @@ class Runtime:
         for relation in self.sense.relations():
             self.relations.publish(relation)
         self.reactors = Reactors((), self.ledger_store, self.ledger_store, self.writer)
-        self._parts: list[Any] = []
+        self.inbox = FileDrop(settings.data / "inbox", compile_sources(packs, types, faults), self.writer.submit, clock)
+        self.simulations = self._simulations(types, faults) if settings.demo else None
+        faults.check()
         self._use_saved_at = 0
         self._stop = threading.Event()
         self._pulse = threading.Thread(target=self._beat, name="pulse", daemon=True)
@@ -145,13 +165,14 @@ class Runtime:
         """Begin to write; with `beating` also do by itself what `pulse` does."""
         self.writer.start()
         self.upkeep.recover()
-        for part in self._parts:
-            part.start()
         if beating:
+            self.inbox.start()
+            if self.simulations is not None:
+                self.simulations.start()
             self._pulse.start()
 
     def pulse(self) -> None:
-        """Everything that is due now: rules that wait for time, files that came, history to be moved."""
+        """Everything that is due now by the clock."""
         self.upkeep.pulse()
         self._save_access_log()
 
@@ -159,8 +180,9 @@ class Runtime:
         self._stop.set()
         if self._pulse.is_alive():
             self._pulse.join()
-        for part in reversed(self._parts):
-            part.close()
+        self.inbox.close()
+        if self.simulations is not None:
+            self.simulations.close()
         self.writer.close()
         self.sense.close()
         self.lake.close()
@@ -180,6 +202,17 @@ class Runtime:
                 fix="send `Authorization: Bearer ht_…`",
             )
         return self.tokens.verify(token.strip())
+
+    def _simulations(self, types: Mapping[str, EntityDeclaration], faults: Faults) -> Simulations:
+        geojson = self.city.districts() if self.city is not None else None
+        ground = Ground(msgspec.json.decode(geojson)["features"]) if geojson is not None else None
+        zone = ZoneInfo(self.city.declared.timezone) if self.city is not None else UTC
+        plans = compile_simulations(self.packs, types, faults)
+        return Simulations(plans, ground, zone, StateCouncilCalendar(), self.writer.submit, self.clock, self._latest)
+
+    def _latest(self, id: str) -> int | None:
+        row = self.entities.get("", id)
+        return row.observed_at if row is not None else None
 
     def _beat(self) -> None:
         while not self._stop.wait(PULSE_S):

@@ -1,12 +1,23 @@
-"""Connects a runtime to its routes."""
+"""Connects a runtime to its routes and pages."""
 
-from litestar import Litestar, get
-from litestar.response import Response
+from pathlib import Path
+from typing import Any
 
-from hutong.api.app import application
+from litestar import Litestar, Request, Response, get
+
+from hutong.api.app import actor_of, application, problem
 from hutong.api.ngsi_ld import NgsiLd
 from hutong.cli.runtime import Runtime
+from hutong.kernel.access import Actor
+from hutong.kernel.ids import secret
+from hutong.kernel.mission import read_mission
+from hutong.portal import compose
+from hutong.portal.ports import Portal
+from hutong.portal.routes import pages
 from hutong.standards.ngsi_ld.contexts import Contexts
+
+SECRET_FILE = "portal.secret"
+MACHINE_PATHS = ("/ngsi-ld", "/health", "/api")
 
 
 @get("/health", sync_to_thread=False)
@@ -16,6 +27,43 @@ def health() -> Response[dict[str, str]]:
 
 
 def web(runtime: Runtime) -> Litestar:
-    """The application of a runtime."""
-    ngsi_ld = NgsiLd(runtime.sense, Contexts({}), runtime.clock)
-    return application([health, ngsi_ld.router()], runtime.identify)
+    """The application of a runtime: standards for machines, and pages for people where there is a city."""
+    routes: list[Any] = [health, NgsiLd(runtime.sense, Contexts({}), runtime.clock).router()]
+    if runtime.city is None:
+        return application(routes, runtime.identify)
+    shown = pages(portal(runtime))
+
+    def errors(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+        machine = request.url.path.startswith(MACHINE_PATHS)
+        return problem(request, error) if machine else shown.errors(request, error)
+
+    return application([*routes, shown.router], runtime.identify, (shown.close,), errors)
+
+
+def portal(runtime: Runtime) -> Portal:
+    """What the pages of a runtime are given."""
+    assert runtime.city is not None
+    mission = read_mission()
+
+    def may_handle(actor: Actor) -> bool:
+        return runtime.access.decide(actor, "sense.alert.acknowledge").allowed
+
+    return Portal(
+        city=compose.city(runtime.city),
+        platforms=compose.platforms(runtime.packs, mission),
+        mission=mission,
+        sense=runtime.sense,
+        clock=runtime.clock,
+        actor=actor_of,
+        may_handle=may_handle,
+        csrf_secret=_kept_secret(runtime.settings.data),
+    )
+
+
+def _kept_secret(data: Path) -> str:
+    """The secret that signs forms, made once for a data folder."""
+    file = data / SECRET_FILE
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(secret())
+    return file.read_text().strip()

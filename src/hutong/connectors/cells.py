@@ -16,8 +16,12 @@ from hutong.kernel.place import check_geometry
 TRUE: Final = ("true", "1", "yes", "是")
 FALSE: Final = ("false", "0", "no", "否")
 
-_VALUE_TYPES: Final = {"integer": ValueType.INTEGER, "number": ValueType.NUMBER, "text": ValueType.TEXT,
-                       "boolean": ValueType.BOOLEAN}
+_VALUE_TYPES: Final = {
+    "integer": ValueType.INTEGER,
+    "number": ValueType.NUMBER,
+    "text": ValueType.TEXT,
+    "boolean": ValueType.BOOLEAN,
+}
 _NUMBER: Final = r"^([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)$"
 _URI: Final = r"^[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+$"
 _NAME = re.compile(r"[^\W\d]\w*|\"[^\"]+\"")
@@ -58,18 +62,30 @@ class Cells:
         self.checks: list[Check] = []
 
     def template(self, text: str, where: str, label: str, required: bool = False) -> pl.Expr:
-        """`urn:{column}` filled in; missing when a column is. When required that is told, and a column must be in it."""
+        """`urn:{column}` filled in, missing when a column is. `required`: that is told, and it must name a column."""
         parts = _PLACEHOLDER.split(text)
         names = parts[1::2]
         self.columns |= set(names)
         if (required and text and not names) or "{" in "".join(parts[::2]) or "}" in "".join(parts[::2]):
-            self._faults.add("no-template", f"`{label}` is no template over columns", where=where, seen=text,
-                             fix="name columns in braces, as in urn:ngsi-ld:Type:{column}")
+            self._faults.add(
+                "no-template",
+                f"`{label}` is no template over columns",
+                where=where,
+                seen=text,
+                fix="name columns in braces, as in urn:ngsi-ld:Type:{column}",
+            )
         filled = pl.concat_str(*(pl.col(part) if i % 2 else pl.lit(part) for i, part in enumerate(parts)))
         if required:
             for name in names:
-                self.checks.append(Check(name, pl.col(name).is_null(), pl.col(name), f"missing, and part of the {label}",
-                                         fix="fill it in"))
+                self.checks.append(
+                    Check(
+                        name,
+                        pl.col(name).is_null(),
+                        pl.col(name),
+                        f"missing, and part of the {label}",
+                        fix="fill it in",
+                    )
+                )
         return filled
 
     def condition(self, text: str, where: str) -> pl.Expr:
@@ -80,8 +96,16 @@ class Cells:
         """Instants in microseconds since the epoch."""
         cell, label = self._text(text, where)
         if required:
-            self.checks.append(Check(label, cell.is_null(), cell, "the time of observation is missing",
-                                     "ISO 8601 with offset", "fill it in"))
+            self.checks.append(
+                Check(
+                    label,
+                    cell.is_null(),
+                    cell,
+                    "the time of observation is missing",
+                    "ISO 8601 with offset",
+                    "fill it in",
+                )
+            )
         return self._time(cell, label, where)
 
     def value(self, key: str, type_: str, text: str, where: str) -> pl.Expr:
@@ -101,8 +125,16 @@ class Cells:
                 return self._parsed(text, where, type_)
         cell, label = self._text(text, where)
         if type_ == "relationship":
-            self.checks.append(Check(label, ~cell.str.contains(_URI), cell, f"{key} is no URI", "a URI",
-                                     "write it as urn:ngsi-ld:Type:name"))
+            self.checks.append(
+                Check(
+                    label,
+                    ~cell.str.contains(_URI),
+                    cell,
+                    f"{key} is no URI",
+                    "a URI",
+                    "write it as urn:ngsi-ld:Type:name",
+                )
+            )
         return cell
 
     def point(self, key: str, lon: str, lat: str, where: str) -> pl.Expr:
@@ -113,11 +145,24 @@ class Cells:
         swapped = (y.abs() > 90) & (y.abs() <= 180) & (x.abs() <= 90)
         one = "longitude -180 to 180, latitude -90 to 90"
         self.checks += [
-            Check(key, has_x ^ has_y, pl.coalesce(x, y), "half of a position is missing",
-                  "both coordinates, or none", "fill in the other, or clear both"),
-            Check(key, swapped, position, "a position that is nowhere on Earth", one,
-                  "longitude comes first: swap the two"),
-            Check(key, nowhere & ~swapped, position, "a position that is nowhere on Earth", one, "give WGS 84 degrees")]
+            Check(
+                key,
+                has_x ^ has_y,
+                pl.coalesce(x, y),
+                "half of a position is missing",
+                "both coordinates, or none",
+                "fill in the other, or clear both",
+            ),
+            Check(
+                key,
+                swapped,
+                position,
+                "a position that is nowhere on Earth",
+                one,
+                "longitude comes first: swap the two",
+            ),
+            Check(key, nowhere & ~swapped, position, "a position that is nowhere on Earth", one, "give WGS 84 degrees"),
+        ]
         known = ~((x.abs() < _NOTHING) & (y.abs() < _NOTHING))
         return pl.when(known).then(pl.concat_list(x, y))
 
@@ -133,8 +178,9 @@ class Cells:
             expression = compile_expression(text, _Texts(), where=where, wants=wants)
         except DeclarationFaults as error:
             for fault in error.faults:
-                self._faults.add(fault.code, fault.what, where=fault.where, seen=fault.seen, allowed=fault.allowed,
-                                 fix=fault.fix)
+                self._faults.add(
+                    fault.code, fault.what, where=fault.where, seen=fault.seen, allowed=fault.allowed, fix=fault.fix
+                )
             return pl.lit(None)
         self.columns |= expression.columns
         return expression.polars()
@@ -154,12 +200,28 @@ class Cells:
         cell, label = self._text(text, where)
         number = cell.str.extract(_NUMBER).cast(pl.Float64, strict=False)
         finite = number.is_finite().fill_null(False)
-        self.checks.append(Check(label, cell.is_not_null() & ~finite, cell, "not a number", "a finite decimal number",
-                                 "write it as 12.5; leave it empty where there is no value"))
+        self.checks.append(
+            Check(
+                label,
+                cell.is_not_null() & ~finite,
+                cell,
+                "not a number",
+                "a finite decimal number",
+                "write it as 12.5; leave it empty where there is no value",
+            )
+        )
         if whole:
             broken = (number != number.round()) | (number.abs() > INTEGER_MAX)
-            self.checks.append(Check(label, finite & broken, cell, "not a whole number", "a whole number",
-                                     "round it, or declare the property a number"))
+            self.checks.append(
+                Check(
+                    label,
+                    finite & broken,
+                    cell,
+                    "not a whole number",
+                    "a whole number",
+                    "round it, or declare the property a number",
+                )
+            )
             number = number.cast(pl.Int64, strict=False)
         return number, cell.is_not_null()
 
@@ -168,14 +230,23 @@ class Cells:
             return self._expression(text, where, ValueType.BOOLEAN)
         cell, label = self._text(text, where)
         lower = cell.str.to_lowercase()
-        self.checks.append(Check(label, ~lower.is_in([*TRUE, *FALSE]), cell, "neither true nor false",
-                                 ", ".join((*TRUE, *FALSE)), "write true or false"))
+        self.checks.append(
+            Check(
+                label,
+                ~lower.is_in([*TRUE, *FALSE]),
+                cell,
+                "neither true nor false",
+                ", ".join((*TRUE, *FALSE)),
+                "write true or false",
+            )
+        )
         return pl.when(cell.is_not_null()).then(lower.is_in(TRUE))
 
     def _time(self, cell: pl.Expr, label: str, where: str) -> pl.Expr:
         at, problems = instants(cell, self._form, self._zone)
-        self.checks += [Check(label, problem.is_bad, cell, problem.what, problem.allowed, problem.fix)
-                        for problem in problems]
+        self.checks += [
+            Check(label, problem.is_bad, cell, problem.what, problem.allowed, problem.fix) for problem in problems
+        ]
         return at
 
     def _parsed(self, text: str, where: str, type_: str) -> pl.Expr:
@@ -201,5 +272,3 @@ def _geometry_problem(text: str) -> str:
     except (msgspec.DecodeError, HutongError) as error:
         return str(error)
     return ""
-
-

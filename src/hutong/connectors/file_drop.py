@@ -105,7 +105,7 @@ class FileDrop:
     @property
     def progress(self) -> Sequence[Progress]:
         """Files since the start of the process, newest first, at most FILES_SHOWN_MAX."""
-        return tuple(reversed(self._progress.values()))
+        return tuple(list(self._progress.values())[::-1])
 
     def look(self) -> None:
         """Take every file that has not changed since the look before."""
@@ -117,15 +117,19 @@ class FileDrop:
                 if self._seen.get(path) == stamp:
                     self._take(path)
                 else:
-                    self._show(Progress(file=self._name(path), state=State.GROWING, size_bytes=stamp[0],
-                                        began_at=self._clock.now()))
+                    self._show(
+                        Progress(
+                            file=self._name(path), state=State.GROWING, size_bytes=stamp[0], began_at=self._clock.now()
+                        )
+                    )
             self._seen = found
 
     def receive(self, name: str, content: bytes) -> Progress:
-        """Let a whole file arrive and take it at once. Raises InvalidInput for a name that is none, and Conflict.
-        """
+        """Let a whole file arrive and take it at once. Raises InvalidInput for a name that is none, and Conflict."""
         if not name or name != Path(name).name or name.startswith("."):
-            raise InvalidInput("not the name of a file", where="name", seen=name, fix="leave out folders and leading dots")
+            raise InvalidInput(
+                "not the name of a file", where="name", seen=name, fix="leave out folders and leading dots"
+            )
         with self._reading:
             if (self._inbox / name).exists():
                 raise Conflict("a file of that name is waiting to be read", where="name", seen=name, fix="rename it")
@@ -140,21 +144,28 @@ class FileDrop:
         """Read a file to its end, or refuse it, and put it away."""
         name, state, reason = self._name(path), State.DONE, ""
         rejects = RejectsFile(self._inbox / REJECTS, name.replace("/", "-"))
+        self._show(Progress(file=name, state=State.READING, began_at=self._clock.now()))
         try:
             stamp = _stamp(path)
-            self._show(Progress(file=name, state=State.READING, size_bytes=stamp[0], began_at=self._clock.now()))
+            self._change(name, size_bytes=stamp[0])
             try:
                 self._read(path, name, self._sources_of(path), rejects)
             except HutongError as error:
                 state, reason = State.REFUSED, str(error.fault)
                 rejects.add(Reject(0, error.fault), None)
-            if _stamp(path) == stamp:  # else somebody went on writing it: it is read again
+            if _stamp(path) == stamp:
                 rejects.keep()
                 _move(path, self._inbox / (DONE if state is State.DONE else REJECTS))
+            else:  # somebody went on writing it: it is read again
+                state = State.GROWING
         except _Closing:
             return
         except OSError as error:  # the next look tries again
             state, reason = State.HELD, str(error)
+        except Exception:  # one file must not stop the others, nor come back for ever
+            log.exception("%s could not be read", name)
+            state, reason = State.REFUSED, "something went wrong inside; it was logged"
+            _move(path, self._inbox / REJECTS)
         finally:
             rejects.close()
         self._change(name, state=state, reason=reason, ended_at=self._clock.now())
@@ -179,30 +190,39 @@ class FileDrop:
     def _send(self, source: Source, chunk: Chunk, key: str) -> _Sent:
         mapped = source.map(chunk.frame)
         command = ChangeEntities(changes=mapped.changes(), source=source.name)
-        rows = chunk.frame[ROW]
-        request = Request(command=command, actor=ACTOR, key=f"{key}:{rows.min()}-{rows.max()}")
+        rows = chunk.frame[ROW].to_list()
+        request = Request(command=command, actor=ACTOR, key=f"{key}:{rows[:1]}-{rows[-1:]}")
         return _Sent(request, self._attempt(request), chunk, mapped)
 
     def _settle(self, name: str, sent: _Sent, rejects: RejectsFile) -> None:
-        """Wait until a chunk is durable; count it, and keep what was rejected of it."""
-        while True:
-            if self._stop.is_set():
-                raise _Closing
-            try:
-                outcomes: list[Changed] = sent.future.result()
-                break
-            except (Overloaded, StorageFull) as error:
-                self._change(name, state=State.HELD, reason=str(error.fault))
-                self._stop.wait(RETRY_EVERY_S)
-                sent.future = self._attempt(sent.request)
+        """Count a chunk that is durable, and keep what was rejected of it."""
+        outcomes = self._outcomes(name, sent)
         refused = list(_refused(sent.mapped, outcomes))
         rejects.add_rows([*sent.mapped.rejects, *refused], sent.chunk.frame)
         for reject, original in sent.chunk.rejects:
             rejects.add(reject, original)
         before = self._progress[name]
-        self._change(name, state=State.READING, reason="", read_bytes=sent.chunk.bytes_read,
-                     taken=before.taken + len(outcomes) - len({reject.row for reject in refused}),
-                     rejected=rejects.rows)
+        self._change(
+            name,
+            state=State.READING,
+            reason="",
+            read_bytes=sent.chunk.bytes_read,
+            taken=before.taken + len(outcomes) - len({reject.row for reject in refused}),
+            rejected=rejects.rows,
+        )
+
+    def _outcomes(self, name: str, sent: _Sent) -> Sequence[Changed]:
+        """Wait until a chunk is durable, however long there is no room for it."""
+        while not self._stop.is_set():
+            try:
+                outcomes: Sequence[Changed] = sent.future.result()
+            except (Overloaded, StorageFull) as error:
+                self._change(name, state=State.HELD, reason=str(error.fault))
+                self._stop.wait(RETRY_EVERY_S)
+                sent.future = self._attempt(sent.request)
+            else:
+                return outcomes
+        raise _Closing
 
     def _attempt(self, request: Request) -> "Future[Any]":
         """Submit; a full queue is told by the future. What changes nothing is done."""
@@ -221,18 +241,33 @@ class FileDrop:
         folder = path.parent.name if path.parent != self._inbox else ""
         chosen = [source for source in self._sources if folder in (source.name, source.name.partition(".")[2])]
         if folder and not chosen:
-            raise InvalidInput("no source of files has the name of this folder", where=folder, seen=folder,
-                               allowed=listed([source.name for source in self._sources]) or "none is declared",
-                               fix="move the file into a folder named after a source, or straight into the inbox")
+            raise InvalidInput(
+                "no source of files has the name of this folder",
+                where=folder,
+                seen=folder,
+                allowed=listed([source.name for source in self._sources]) or "none is declared",
+                fix="move the file into a folder named after a source, or straight into the inbox",
+            )
         found = chosen or [source for source in self._sources if source.matches(path.name)]
         if not is_table(path.name):
-            raise InvalidInput("not a file of a known format", where=path.name, seen=path.suffix, allowed=FORMATS,
-                               fix="save it in one of these, and name it so")
+            raise InvalidInput(
+                "not a file of a known format",
+                where=path.name,
+                seen=path.suffix,
+                allowed=FORMATS,
+                fix="save it in one of these, and name it so",
+            )
         if not found:
-            patterns = [f"{pattern} ({source.name})" for source in self._sources for pattern in source.declaration.files]
-            raise InvalidInput("no source reads files of this name", where=path.name, seen=path.name,
-                               allowed=listed(patterns, 30) or "no source of files is declared",
-                               fix="rename it, put it into a folder named after its source, or declare a source")
+            patterns = [
+                f"{pattern} ({source.name})" for source in self._sources for pattern in source.declaration.files
+            ]
+            raise InvalidInput(
+                "no source reads files of this name",
+                where=path.name,
+                seen=path.name,
+                allowed=listed(patterns, 30) or "no source of files is declared",
+                fix="rename it, put it into a folder named after its source, or declare a source",
+            )
         return found
 
     # --- the folder ---
@@ -243,8 +278,11 @@ class FileDrop:
         for folder in self._inbox.iterdir():
             if folder.is_dir() and folder.name not in (DONE, REJECTS):
                 paths += [path for path in folder.iterdir() if path.is_file()]
-        stamped = [(path, _stamp(path)) for path in paths
-                   if not path.name.startswith(".") and not path.name.endswith(_UNFINISHED)]
+        stamped = [
+            (path, _stamp(path))
+            for path in paths
+            if not path.name.startswith(".") and not path.name.endswith(_UNFINISHED)
+        ]
         yield from sorted(stamped, key=lambda found: (found[1][1], found[0]))
 
     def _watch(self) -> None:

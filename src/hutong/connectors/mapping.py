@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -58,13 +59,14 @@ class Source:
     Raises DeclarationFaults with everything that is wrong with it.
     """
 
-    def __init__(self, pack: Pack, file: str, name: str, declaration: SourceDeclaration,
-                 entity: EntityDeclaration) -> None:
+    def __init__(
+        self, pack: Pack, file: str, name: str, declaration: SourceDeclaration, entity: EntityDeclaration
+    ) -> None:
         self.name, self.declaration = f"{pack.name}.{name}", declaration
         self.types = (declaration.entity,)
         self.digest = hashlib.sha256(msgspec.json.encode((declaration, entity))).hexdigest()[:16]
         self._faults = Faults()
-        self._where = lambda *path: pack.where(file, "source", name, *path)
+        self._where = partial(pack.where, file, "source", name)
         self._check(entity)
         cells = Cells(self._faults, declaration.zone, declaration.format)
         self._id = cells.template(declaration.id, self._where("id"), "id", required=True)
@@ -75,8 +77,10 @@ class Source:
             one = entity.property.get(key)
             if one is not None and not one.derive:
                 self._values[key] = self._value(cells, key, one.type, text)
-        self._units = {key: cells.template(text, self._where("unit", key), f"unit of {key}")
-                       for key, text in declaration.unit.items()}
+        self._units = {
+            key: cells.template(text, self._where("unit", key), f"unit of {key}")
+            for key, text in declaration.unit.items()
+        }
         self._faults.check()
         self._kinds = {key: _KINDS.get(entity.property[key].type, Kind.PROPERTY).value for key in self._values}
         self._json = {key for key in self._values if entity.property[key].type in ("geometry", "json")}
@@ -84,16 +88,21 @@ class Source:
 
     def matches(self, file: str) -> bool:
         """Whether a file of this name is for this source."""
-        return any(fnmatchcase(one, pattern) for pattern in self.declaration.files
-                   for one in (file, file.removesuffix(".gz")))
+        return any(
+            fnmatchcase(one, pattern) for pattern in self.declaration.files for one in (file, file.removesuffix(".gz"))
+        )
 
     def check_columns(self, columns: Sequence[str]) -> None:
         """Raise InvalidInput when a column that the source reads is not among those of a file."""
         absent = [column for column in self.columns if column not in columns]
         if absent:
-            raise InvalidInput(f"the file has no column {listed(absent)}", where=self._where(), seen=listed(columns, 30),
-                               allowed=listed(self.columns, 30),
-                               fix=meant(absent[0], columns) or "correct the source's declaration, or the file's head")
+            raise InvalidInput(
+                f"the file has no column {listed(absent)}",
+                where=self._where(),
+                seen=listed(columns, 30),
+                allowed=listed(self.columns, 30),
+                fix=meant(absent[0], columns) or "correct the source's declaration, or the file's head",
+            )
 
     def map(self, raw: pl.DataFrame) -> Mapped:
         """Read a raw frame: ROW and columns of text. Columns that it lacks are missing in every row."""
@@ -101,16 +110,26 @@ class Source:
         frame = raw.with_columns(absent).select(ROW, *map(self._clean, self.columns))
         if self._only is not None:
             frame = frame.filter(self._only)
-        found = frame.lazy().select(
-            ROW, self._id.alias(_ID), (pl.lit(None, pl.Int64) if self._at is None else self._at).alias(_AT),
-            *(value.alias(_VALUE + key) for key, value in self._values.items()),
-            *(code.alias(_UNIT + key) for key, code in self._units.items()),
-            *(check.is_bad.fill_null(False).alias(f"bad {i}") for i, check in enumerate(self._checks)),
-            *(check.seen.cast(pl.String, strict=False).alias(f"seen {i}") for i, check in enumerate(self._checks))).collect()  # lazy, for shared subexpressions
+        found = (
+            frame.lazy()
+            .select(
+                ROW,
+                self._id.alias(_ID),
+                (pl.lit(None, pl.Int64) if self._at is None else self._at).alias(_AT),
+                *(value.alias(_VALUE + key) for key, value in self._values.items()),
+                *(code.alias(_UNIT + key) for key, code in self._units.items()),
+                *(check.is_bad.fill_null(False).alias(f"bad {i}") for i, check in enumerate(self._checks)),
+                *(check.seen.cast(pl.String, strict=False).alias(f"seen {i}") for i, check in enumerate(self._checks)),
+            )
+            .collect()
+        )  # lazy, for shared subexpressions
         rejects = sorted(self._rejects(found), key=lambda reject: reject.row)
         told = pl.any_horizontal(*(pl.col(_VALUE + key).is_not_null() for key in self._values))
-        good = found.filter(told & ~pl.col(ROW).is_in([reject.row for reject in rejects])) if rejects else \
-            found.filter(told)
+        good = (
+            found.filter(told & ~pl.col(ROW).is_in([reject.row for reject in rejects]))
+            if rejects
+            else found.filter(told)
+        )
         return Mapped(source=self, frame=self._finish(good), rejects=rejects)
 
     def changes(self, frame: pl.DataFrame) -> list[Change]:
@@ -123,8 +142,12 @@ class Source:
             at, attributes = row[at_at], {}
             for key, kind, position, read in form:
                 if (value := row[position]) is not None:
-                    attributes[key] = Attribute(kind=kind, value=value if read is None else read(value),
-                                                observed_at=at, unit=row[units[key]] if key in units else None)
+                    attributes[key] = Attribute(
+                        kind=kind,
+                        value=value if read is None else read(value),
+                        observed_at=at,
+                        unit=row[units[key]] if key in units else None,
+                    )
             changes.append(Change(verb=append, id=row[id_at], types=types, attributes=attributes, upsert=True))
         return changes
 
@@ -134,16 +157,28 @@ class Source:
         """Note keys that are missing, and units that cannot be converted."""
         for key in ("files", "id", "set"):
             if not getattr(self.declaration, key):
-                self._faults.add("missing-key", f"a source of files needs `{key}`", where=self._where(),
-                                 fix=f"add `{key}`")
+                self._faults.add(
+                    "missing-key", f"a source of files needs `{key}`", where=self._where(), fix=f"add `{key}`"
+                )
         if self.declaration.id and not _URI_SCHEME.match(self.declaration.id):
-            self._faults.add("id-is-no-uri", "ids are URIs", where=self._where("id"), seen=self.declaration.id,
-                             fix="write it as urn:ngsi-ld:Type:{column}")
+            self._faults.add(
+                "id-is-no-uri",
+                "ids are URIs",
+                where=self._where("id"),
+                seen=self.declaration.id,
+                fix="write it as urn:ngsi-ld:Type:{column}",
+            )
         for key, code in self.declaration.unit.items():
             where = self._where("unit", key)
             if key not in self.declaration.set or key not in entity.property:
-                self._faults.add("unknown-property", "a unit for what is not set", where=where, seen=key,
-                                 allowed=listed(self.declaration.set), fix=meant(key, self.declaration.set))
+                self._faults.add(
+                    "unknown-property",
+                    "a unit for what is not set",
+                    where=where,
+                    seen=key,
+                    allowed=listed(self.declaration.set),
+                    fix=meant(key, self.declaration.set),
+                )
             elif "{" not in code:
                 try:
                     conversion(code, entity.property[key].unit or code)
@@ -153,9 +188,14 @@ class Source:
     def _value(self, cells: Cells, key: str, type_: str, text: str | list[str]) -> pl.Expr:
         where = self._where("set", key)
         if (type_ == "point") != isinstance(text, list) or (isinstance(text, list) and len(text) != 2):
-            self._faults.add("wrong-type", f"{key} is of type {type_}", where=where, seen=text,
-                             allowed="[longitude, latitude]" if type_ == "point" else "a column or an expression",
-                             fix='write it as ["longitude", "latitude"]' if type_ == "point" else "write one text")
+            self._faults.add(
+                "wrong-type",
+                f"{key} is of type {type_}",
+                where=where,
+                seen=text,
+                allowed="[longitude, latitude]" if type_ == "point" else "a column or an expression",
+                fix='write it as ["longitude", "latitude"]' if type_ == "point" else "write one text",
+            )
             return pl.lit(None)
         if isinstance(text, list):
             return cells.point(key, text[0], text[1], where)
@@ -173,8 +213,13 @@ class Source:
             if found[f"bad {i}"].any():
                 bad = found.filter(pl.col(f"bad {i}"))
                 for row, seen in zip(bad[ROW].to_list(), bad[f"seen {i}"].to_list(), strict=True):
-                    error = InvalidInput(check.what, where=check.column, seen="" if seen is None else seen,
-                                         allowed=check.allowed, fix=check.fix)
+                    error = InvalidInput(
+                        check.what,
+                        where=check.column,
+                        seen="" if seen is None else seen,
+                        allowed=check.allowed,
+                        fix=check.fix,
+                    )
                     yield Reject(row, error.fault)
 
     def _finish(self, good: pl.DataFrame) -> pl.DataFrame:
@@ -211,8 +256,14 @@ def compile_sources(packs: Packs, declared: Mapping[str, EntityDeclaration], fau
                     found.append(Source(pack, file, name, declaration, declared[declaration.entity]))
                 except DeclarationFaults as error:
                     for fault in error.faults:
-                        faults.add(fault.code, fault.what, where=fault.where, seen=fault.seen, allowed=fault.allowed,
-                                   fix=fault.fix)
+                        faults.add(
+                            fault.code,
+                            fault.what,
+                            where=fault.where,
+                            seen=fault.seen,
+                            allowed=fault.allowed,
+                            fix=fault.fix,
+                        )
     return tuple(found)
 
 
@@ -228,12 +279,18 @@ def entity_types(packs: Packs) -> Mapping[str, EntityDeclaration]:
 
 def _check_plain(pack: Pack, file: str, name: str, declaration: SourceDeclaration, faults: Faults) -> None:
     """A source whose values come as entities already has no columns to map."""
-    plain = SourceDeclaration(connector=declaration.connector, entity=declaration.entity,
-                              silent_after=declaration.silent_after)
+    plain = SourceDeclaration(
+        connector=declaration.connector, entity=declaration.entity, silent_after=declaration.silent_after
+    )
     for key in SourceDeclaration.__struct_fields__:
         if getattr(declaration, key) != getattr(plain, key):
-            faults.add("key-not-for-connector", f"`{key}` is for sources of files", seen=declaration.connector,
-                       where=pack.where(file, "source", name, key), fix='remove it, or set connector = "file"')
+            faults.add(
+                "key-not-for-connector",
+                f"`{key}` is for sources of files",
+                seen=declaration.connector,
+                where=pack.where(file, "source", name, key),
+                fix='remove it, or set connector = "file"',
+            )
 
 
 def _percent(found: re.Match[str]) -> str:

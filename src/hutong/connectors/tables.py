@@ -71,8 +71,13 @@ def examine(path: Path, encoding: Encoding) -> str:
         while block := content.read(_BLOCK):
             size += len(block)
             if size > FILE_BYTES_MAX:
-                raise TooLarge("the file is too large", where=path.name, seen=f"more than {size} bytes",
-                               allowed=f"{FILE_BYTES_MAX} bytes", fix="split it")
+                raise TooLarge(
+                    "the file is too large",
+                    where=path.name,
+                    seen=f"more than {size} bytes",
+                    allowed=f"{FILE_BYTES_MAX} bytes",
+                    fix="split it",
+                )
             _decode(decoder, block, encoding, lines)
             lines += block.count(b"\n")
         _decode(decoder, b"", encoding, lines)
@@ -98,6 +103,7 @@ def read_table(path: Path, encoding: Encoding = "utf-8", rows: int = ROWS_PER_CH
 
 # --- CSV ---
 
+
 def _csv(first: str, text: Iterable[str], rows: int, tell: Callable[[], int]) -> Iterator[Chunk]:
     if not first.strip():
         raise MalformedBody("the file is empty, or its first line is", allowed="a line with the names of the columns")
@@ -113,15 +119,27 @@ def _csv(first: str, text: Iterable[str], rows: int, tell: Callable[[], int]) ->
     rejects: list[tuple[Reject, str]] = []
     for number, row in _rows(reader):
         if isinstance(row, csv.Error):
-            rejects.append((_reject(number, f"cannot be read as CSV: {row}", f"up to line {reader.line_num}", "",
-                                    "close each quote"), ""))
+            rejects.append(
+                (
+                    _reject(
+                        number, f"cannot be read as CSV: {row}", f"up to line {reader.line_num}", "", "close each quote"
+                    ),
+                    "",
+                )
+            )
         elif len(row) == len(header):
             numbers.append(number)
             cells.append(row)
         elif row:
             fix = "put texts with separators into double quotes" if len(row) > len(header) else ""
-            rejects.append((_reject(number, "has another number of columns than the head", str(len(row)),
-                                    str(len(header)), fix), delimiter.join(row)))
+            rejects.append(
+                (
+                    _reject(
+                        number, "has another number of columns than the head", str(len(row)), str(len(header)), fix
+                    ),
+                    delimiter.join(row),
+                )
+            )
         if len(numbers) + len(rejects) == rows:
             yield Chunk(_frame(header, cells, numbers), rejects, tell())
             numbers, cells, rejects = [], [], []
@@ -152,6 +170,7 @@ def _frame(header: list[str], cells: list[list[str]], numbers: list[int]) -> pl.
 
 
 # --- NDJSON ---
+
 
 def _ndjson(first: str, text: Iterable[str], rows: int, tell: Callable[[], int]) -> Iterator[Chunk]:
     numbers: list[int] = []
@@ -191,11 +210,14 @@ def _members(value: dict[str, Any], above: str) -> Iterator[tuple[str, str]]:
 
 def _joined(found: list[dict[str, str]], numbers: list[int]) -> pl.DataFrame:
     names = dict.fromkeys(name for row in found for name in row if name != ROW)
-    return pl.DataFrame({ROW: numbers, **{name: [row.get(name) for row in found] for name in names}},
-                        schema={ROW: pl.Int64, **dict.fromkeys(names, pl.String)})
+    return pl.DataFrame(
+        {ROW: numbers, **{name: [row.get(name) for row in found] for name in names}},
+        schema={ROW: pl.Int64, **dict.fromkeys(names, pl.String)},
+    )
 
 
 # --- Parquet ---
+
 
 def _parquet(path: Path, rows: int) -> Iterator[Chunk]:
     size, number = path.stat().st_size, 0
@@ -226,6 +248,7 @@ def _texts(column: pl.Series) -> Iterator[pl.Series]:
 
 # --- files that cannot be read ---
 
+
 def _opened(path: Path) -> tuple[IO[bytes], IO[bytes]]:
     """The file as it is, and what is in it once unpacked."""
     raw = path.open("rb")
@@ -252,11 +275,13 @@ def _damage(path: Path) -> Iterator[None]:
     try:
         yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise MalformedBody(f"the gzip file is damaged or cut off: {error}", where=path.name,
-                            fix="send it again, whole") from error
+        raise MalformedBody(
+            f"the gzip file is damaged or cut off: {error}", where=path.name, fix="send it again, whole"
+        ) from error
     except (pa.ArrowInvalid, pl.exceptions.PolarsError) as error:
-        raise MalformedBody(f"the file cannot be read as Parquet: {error}", where=path.name,
-                            fix="send it again, whole") from error
+        raise MalformedBody(
+            f"the file cannot be read as Parquet: {error}", where=path.name, fix="send it again, whole"
+        ) from error
 
 
 def _decode(decoder: Any, block: bytes, encoding: Encoding, lines: int) -> None:
@@ -267,9 +292,14 @@ def _decode(decoder: Any, block: bytes, encoding: Encoding, lines: int) -> None:
         other: Encoding = "gb18030" if encoding == "utf-8" else "utf-8"
         fix = f"save it as {_NAMES[encoding]}"
         if _decodes(error.object, other):
-            fix += f", or declare encoding = \"{other}\" at its source: it reads as {_NAMES[other]}"
-        raise MalformedBody(f"the file is not {_NAMES[encoding]}", where=f"line {line}", allowed=_NAMES[encoding],
-                            seen=repr(error.object[error.start:error.start + 8]), fix=fix) from None
+            fix += f', or declare encoding = "{other}" at its source: it reads as {_NAMES[other]}'
+        raise MalformedBody(
+            f"the file is not {_NAMES[encoding]}",
+            where=f"line {line}",
+            allowed=_NAMES[encoding],
+            seen=repr(error.object[error.start : error.start + 8]),
+            fix=fix,
+        ) from None
 
 
 def _decodes(content: bytes, encoding: Encoding) -> bool:

@@ -1,6 +1,6 @@
 """How numbers, units and times are written, in Chinese and in English."""
 
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from msgspec import json
@@ -57,6 +57,11 @@ def short(at: int, now: int, zone: tzinfo, lang: Language) -> str:
         date = f"{local.month}月{local.day}日" if lang == "zh" else f"{local.day} {_MONTHS[local.month - 1]}"
         return f"{date} {local:%H:%M}"
     return day(local, lang)
+
+
+def wall_ms(at: int, zone: tzinfo) -> int:
+    """The zone's wall clock, as if it were UTC, in milliseconds."""
+    return int(moment(at).astimezone(zone).replace(tzinfo=UTC).timestamp() * 1000)
 
 
 def duration(microseconds: int, lang: Language) -> str:

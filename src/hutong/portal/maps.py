@@ -16,7 +16,7 @@ _SIZES = {State.GOOD: 3.2, State.WATCH: 4.2, State.ALARM: 5.2, State.SUSPECT: 4.
 
 @dataclass(frozen=True)
 class Outline:
-    """A district as an SVG path, with its name and where to write it."""
+    """A district as an SVG path, with its name and where to write it; no name where there is no room."""
 
     code: str
     name: str
@@ -114,13 +114,24 @@ class Atlas:
 
     def _draw(self, box: Box, width: int, lang: Language) -> Sequence[Outline]:
         projection = Projection(box, width)
-        outlines = []
-        for feature in self._features:
+        outlines, taken = [], []
+        for feature in sorted(self._features, key=lambda feature: -_area(feature)):
             path = "".join("M" + "L".join(f"{x} {y}" for x, y in (projection(*point) for point in ring)) + "Z"
                            for ring in rings(feature["geometry"]))
             words = feature["properties"]
-            outlines.append(Outline(words["code"], words[lang], path, *projection(*words["label"])))
+            x, y = projection(*words["label"])
+            half = len(words[lang]) * (7 if lang == "zh" else 3.6)
+            fits = half < x < width - half and 10 < y < projection.height - 10 and all(
+                abs(x - other_x) > half + other_half or abs(y - other_y) > 16 for other_x, other_y, other_half in taken)
+            if fits:
+                taken.append((x, y, half))
+            outlines.append(Outline(words["code"], words[lang] if fits else "", path, x, y))
         return outlines
+
+
+def _area(feature: Mapping[str, Any]) -> float:
+    west, south, east, north = bounds([feature])
+    return (east - west) * (north - south)
 
 
 def _within(thing: Thing, box: Box) -> bool:

@@ -68,7 +68,7 @@ def changed_thing(portal: Portal, board: Board, thing: Thing, lang: Language) ->
     kind = next(kind for kind in board.platform.types if kind.name == thing.type)
     return {
         "id": thing.id, "name": thing.name[lang], "state": thing.state, "word": words(lang)(f"state.{thing.state}"),
-        "at": thing.observed_at and thing.observed_at // 1000,
+        "at": thing.observed_at and figures.wall_ms(thing.observed_at, portal.city.zone),
         "time": figures.short(thing.observed_at, portal.clock.now(), portal.city.zone, lang)
         if thing.observed_at else "",
         "point": None if thing.lon is None else [thing.lon, thing.lat],

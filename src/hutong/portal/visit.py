@@ -32,6 +32,9 @@ HEADERS = {
 }
 
 
+ORDER = (State.GOOD, State.WATCH, State.ALARM, State.SUSPECT, State.SILENT)  # as bars and legends show them
+
+
 class Site:
     """What all visits share."""
 
@@ -42,7 +45,7 @@ class Site:
         self.atlas = Atlas(portal.city.districts)
         self.templates = Environment(loader=PackageLoader("hutong.portal"), autoescape=True, undefined=StrictUndefined,
                                      trim_blocks=True, lstrip_blocks=True)
-        self.templates.globals.update(figures=figures, State=State, entry=lambda name: built().entry(name), quote=quote)
+        self.templates.globals.update(figures=figures, State=State, ORDER=ORDER, entry=lambda name: built().entry(name), quote=quote)
 
 
 @dataclass(frozen=True)

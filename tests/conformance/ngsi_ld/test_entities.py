@@ -49,7 +49,10 @@ NORMALIZED: dict[str, Any] = {
     "geo": {"type": "GeoProperty", "value": POINT, "observedAt": AT},
     "relationship": {"type": "Relationship", "object": "urn:ngsi-ld:Car:1", "objectType": "Car"},
     "relationships": {"type": "Relationship", "object": ["urn:ngsi-ld:Car:1", "urn:ngsi-ld:Car:2"]},
-    "language": {"type": "LanguageProperty", "languageMap": {"zh": "停车场", "en": ["car park", "parking"], "@none": "P"}},
+    "language": {
+        "type": "LanguageProperty",
+        "languageMap": {"zh": "停车场", "en": ["car park", "parking"], "@none": "P"},
+    },
     "gender": {"type": "VocabProperty", "vocab": "Male"},
     "genders": {"type": "VocabProperty", "vocab": ["Male", "Tall"]},
     "raw": {"type": "JsonProperty", "json": {"id": "no uri", "value": None, "type": "raw"}},
@@ -154,7 +157,9 @@ def test_what_the_system_gives_is_read_past() -> None:
 
 
 def test_instances_are_kept_apart_by_dataset() -> None:
-    change = read({"id": ID, "type": "V", "speed": [{"value": 1, "datasetId": "@none"}, {"value": 2, "datasetId": "urn:d:1"}]})
+    change = read(
+        {"id": ID, "type": "V", "speed": [{"value": 1, "datasetId": "@none"}, {"value": 2, "datasetId": "urn:d:1"}]}
+    )
     assert {key: a.value for key, a in change.attributes.items()} == {"speed": 1, "speed@urn:d:1": 2}
 
 
@@ -349,7 +354,12 @@ def test_an_update_may_delete_by_null_where_it_is_let() -> None:
 
 def test_a_merge_in_simplified_representation_leaves_kinds_open() -> None:
     change = read(
-        {"speed": 5, "owner": "urn:a:b", "says": {"languageMap": {"en": "hi"}}, "n": {"dataset": {"@none": 1, "urn:d:1": 2}}},
+        {
+            "speed": 5,
+            "owner": "urn:a:b",
+            "says": {"languageMap": {"en": "hi"}},
+            "n": {"dataset": {"@none": 1, "urn:d:1": 2}},
+        },
         Verb.MERGE,
         entity_id=ID,
         simplified=True,
@@ -386,7 +396,9 @@ def test_attribute_fragments(fragment: Any, key: str, expected: Attribute) -> No
     assert change.attributes == {key: expected}
 
 
-@pytest.mark.parametrize(("fragment", "name"), [({}, "speed"), ({"value": 1}, "scope"), ({"value": 1}, "observedAt"), ({"value": 1}, "a b")])
+@pytest.mark.parametrize(
+    ("fragment", "name"), [({}, "speed"), ({"value": 1}, "scope"), ({"value": 1}, "observedAt"), ({"value": 1}, "a b")]
+)
 def test_attribute_fragments_that_are_refused(fragment: Any, name: str) -> None:
     with pytest.raises(InvalidInput):
         read_attribute(msgspec.json.encode(fragment), Verb.PATCH, CONTEXTS, CORE_CONTEXT, entity_id=ID, name=name)
@@ -401,7 +413,15 @@ def batch(items: Any, verb: Verb = Verb.CREATE, **more: Any) -> list[Change | Re
 
 def test_faulty_items_of_a_batch_do_not_hold_back_the_others() -> None:
     good = {"id": "urn:a:1", "type": "V", "speed": 1}
-    results = batch([good, {"id": "urn:a:2", "type": "V", "speed": {"value": 1, "observedAt": "noon"}}, 5, {"type": "V"}, {**good, "id": "urn:a:3"}])
+    results = batch(
+        [
+            good,
+            {"id": "urn:a:2", "type": "V", "speed": {"value": 1, "observedAt": "noon"}},
+            5,
+            {"type": "V"},
+            {**good, "id": "urn:a:3"},
+        ]
+    )
     assert [type(result) for result in results] == [Change, Refused, Refused, Refused, Change]
     refused = [result for result in results if isinstance(result, Refused)]
     assert [(r.index, r.id, r.error.fault.where) for r in refused] == [
@@ -433,12 +453,18 @@ def test_each_item_may_bring_its_own_context() -> None:
 
     items = [item(1), item(2), {**item(3), "@context": "https://nowhere.example/c"}, {"id": "urn:a:4", "type": "V"}]
     results = read_batch(msgspec.json.encode(items), Verb.CREATE, CONTEXTS, None)
-    assert [r.types for r in results if isinstance(r, Change)] == [("https://example.org/1",), ("https://example.org/2",)]
+    assert [r.types for r in results if isinstance(r, Change)] == [
+        ("https://example.org/1",),
+        ("https://example.org/2",),
+    ]
     errors = [type(r.error) for r in results if isinstance(r, Refused)]
     assert errors == [LdContextNotAvailable, InvalidInput]
 
 
-@pytest.mark.parametrize(("body", "error"), [(b"[]", InvalidInput), (b"{}", InvalidInput), (b"[null]", InvalidInput), (b"[1,", MalformedBody)])
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [(b"[]", InvalidInput), (b"{}", InvalidInput), (b"[null]", InvalidInput), (b"[1,", MalformedBody)],
+)
 def test_a_batch_at_fault_as_a_whole(body: bytes, error: type[HutongError]) -> None:
     with pytest.raises(error):
         read_batch(body, Verb.CREATE, CONTEXTS, CORE_CONTEXT)
@@ -480,7 +506,9 @@ def test_a_sender_may_say_simulated_but_not_suspect() -> None:
 
 def test_system_attributes_are_shown_when_asked_for() -> None:
     attribute = Attribute(value=1, created_at=instant(AT), modified_at=instant("2026-05-01T03:00:00.5Z"))
-    entity = Entity(id=ID, types=("V",), attributes={"speed": attribute}, created_at=instant(AT), modified_at=instant(AT))
+    entity = Entity(
+        id=ID, types=("V",), attributes={"speed": attribute}, created_at=instant(AT), modified_at=instant(AT)
+    )
     assert "createdAt" not in write_entity(entity, CORE_CONTEXT)
     told = write_entity(entity, CORE_CONTEXT, Shape(system=True))
     assert (told["createdAt"], told["modifiedAt"]) == (AT, AT)
@@ -506,7 +534,11 @@ def test_members_are_picked_and_omitted(shape: Any, members: set[str]) -> None:
 
 @pytest.mark.parametrize(
     ("datasets", "speed"),
-    [([""], NORMALIZED["instances"][0]), (["urn:ngsi-ld:Dataset:gps"], NORMALIZED["instances"][1]), (["urn:d:no"], None)],
+    [
+        ([""], NORMALIZED["instances"][0]),
+        (["urn:ngsi-ld:Dataset:gps"], NORMALIZED["instances"][1]),
+        (["urn:d:no"], None),
+    ],
 )
 def test_instances_are_chosen_by_dataset(datasets: list[str], speed: Any) -> None:
     assert write(MANY, datasets=frozenset(datasets)).get("speed") == speed
@@ -534,7 +566,10 @@ def test_a_language_is_chosen(language: str, tag: str) -> None:
 
 def test_a_feature_has_the_default_instance_of_the_chosen_property_as_geometry() -> None:
     other = {"type": "Point", "coordinates": [9.0, 9.0]}
-    location = [{"type": "GeoProperty", "value": other, "datasetId": "urn:d:gps"}, {"type": "GeoProperty", "value": POINT}]
+    location = [
+        {"type": "GeoProperty", "value": other, "datasetId": "urn:d:gps"},
+        {"type": "GeoProperty", "value": POINT},
+    ]
     entity = entity_of({"location": location, "speed": 5})
     feature = write_feature(entity, CORE_CONTEXT)
     assert (feature["id"], feature["type"], feature["geometry"]) == (ID, "Feature", POINT)

@@ -1,7 +1,7 @@
 """What the sense engine reads in a pack: entities.toml, sources.toml, alerts.toml, simulate.toml."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
@@ -82,16 +82,16 @@ class SourceDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
     set: Annotated[
         dict[str, str | list[str]],
         Meta(
-            description="property = column, or an expression over columns, which are texts there: `cast(free as integer)`;"
-            " a point = [longitude, latitude]. What is empty is missing and left out, a point at 0, 0 "
-            "too"
+            description="property = column, or an expression over columns, which are texts there: "
+            "`cast(free as integer) - 1`; a point = [longitude, latitude]. What is empty is missing and left out, a "
+            "point at 0, 0 too"
         ),
     ] = field(default_factory=dict)
     unit: Annotated[
         dict[str, str],
         Meta(
-            description="property = unit code in which the source gives it, where that is not the declared one; may be a "
-            "template over columns"
+            description="property = code of the unit in which the source gives it, where that is not the declared "
+            "one; may be a template over columns"
         ),
     ] = field(default_factory=dict)
     at: Annotated[
@@ -154,10 +154,22 @@ class AlertsFile(Struct, forbid_unknown_fields=True):
     alert: Annotated[dict[str, AlertDeclaration], Meta(description="rules by name", extra=NAMED)]
 
 
+class SpreadDeclaration(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """A number somewhere between two others; a whole one where its property is."""
+
+    low: Annotated[float, Meta(description="the least")]
+    high: Annotated[float, Meta(description="the greatest")]
+
+
+Fixed: TypeAlias = bool | int | float | str | list[float | str] | SpreadDeclaration
+
+
 class SeriesDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
     """How one simulated property moves."""
 
-    low: Annotated[float | str, Meta(description="least value, a number or an expression over the thing's values")]
+    low: Annotated[
+        float | str, Meta(description="least value: a number, or an expression over the numbers in `fixed`")
+    ]
     high: Annotated[float | str, Meta(description="greatest value, likewise")]
     day: Annotated[
         list[float],
@@ -167,30 +179,42 @@ class SeriesDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
             max_length=24,
         ),
     ]
-    weekend: Annotated[list[float] | None, Meta(description="the same for days off")] = None
+    rest: Annotated[
+        list[float] | None,
+        Meta(description="the same for days off; as on working days when absent", min_length=24, max_length=24),
+    ] = None
     noise: Annotated[float, Meta(ge=0, le=1, description="standard deviation as a share of the range")] = 0.05
-    fault: Annotated[float, Meta(ge=0, le=1, description="share of readings that lie outside the range")] = 0.0
+    fault: Annotated[float, Meta(ge=0, le=1, description="share of the readings that lie above the range")] = 0.0
 
 
 class SimulationDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Things that a demonstration makes up. All they yield carries the mark `simulated`."""
+    """Things that a demonstration makes up. All that they tell is marked `simulated`.
+
+    Whoever starts it gets the same things: chance is drawn from the simulation's name.
+    """
 
     entity: Annotated[str, Meta(description="the type of the things")]
-    every: Annotated[Duration, Meta(description="time between readings")]
     things: Annotated[int, Meta(ge=1, le=100_000, description="how many")]
-    id: Annotated[str, Meta(description="template of ids over `number` and `district`")]
+    id: Annotated[
+        str, Meta(description="template of ids over `number`, from 1, and `code`, the administrative code")
+    ]
     fixed: Annotated[
-        dict[str, Any],
+        dict[str, Fixed],
         Meta(
-            description="values set once: a constant, a list to draw from, "
-            "`{low=…, high=…}`, or a template over `number` and "
-            "`district`"
+            description="values set once: a constant, a list to draw from, `{ low = …, high = … }`, or a template "
+            "over `number` and `district`, the name of the district in which it lies"
         ),
     ] = field(default_factory=dict)
     series: Annotated[dict[str, SeriesDeclaration], Meta(description="values that move")] = field(default_factory=dict)
-    silent: Annotated[float, Meta(ge=0, le=1, description="share of the things that stay silent")] = 0.0
-    placed: Annotated[float, Meta(ge=0, le=1, description="share of the things whose place is known")] = 1.0
+    every: Annotated[Duration, Meta(description="time between two readings of a thing")]
     past: Annotated[Duration, Meta(description="history made at first start")] = "2 d"
+    placed: Annotated[
+        float, Meta(ge=0, le=1, description="share of the things that have a `location`, somewhere in the city")
+    ] = 1.0
+    silent: Annotated[float, Meta(ge=0, le=1, description="share of the things that no longer tell anything")] = 0.0
+    outages: Annotated[
+        float, Meta(ge=0, le=1, description="share of the days on which a thing tells nothing for two hours")
+    ] = 0.0
 
 
 class SimulateFile(Struct, forbid_unknown_fields=True):

@@ -49,7 +49,10 @@ async def thing(visit: Visit, name: str, show: str = "", span: Span = "24h") -> 
 
 @get(both("/platforms/{name:str}/history.json"), include_in_schema=False)
 async def history(visit: Visit, name: str, thing: str, show: str, span: Span = "24h") -> dict[str, Any]:
-    """A chart's series: `[ms, value, low, high, suspect]`, value null where a gap begins."""
+    """A chart's series: `[ms, value, low, high, suspect]`, value null where a gap begins.
+
+    Milliseconds are those of the city's wall clock: a chart reads the same wherever it is looked at.
+    """
     shown = found_platform(visit, name)
     seen = await found_thing(await visit.board(shown), thing)
     kind = type_of(shown, seen)
@@ -57,11 +60,16 @@ async def history(visit: Visit, name: str, thing: str, show: str, span: Span = "
         raise InvalidInput("no such property", where="show", seen=show)
     series = await charts.series(visit.site.portal, visit.actor, seen, kind, show, span)
     alerts = [alert for alert in await _alerts(visit, shown, seen) if alert.firing_since is not None]
+    zone = visit.site.portal.city.zone
+
+    def wall(at: int) -> int:
+        return figures.wall_ms(at, zone)
+
     return {
         "label": shown.label(kind.name, show, visit.lang), "share": _share(visit, shown, seen, show),
-        "begin": series.begin // 1000, "end": series.end // 1000, "bucket": series.bucket // 1000,
-        "samples": [[s.at // 1000, s.value, s.low, s.high, s.suspect] for s in series.samples],
-        "alerts": [[(alert.firing_since or 0) // 1000, alert.resolved_at and alert.resolved_at // 1000, alert.severity,
+        "begin": wall(series.begin), "end": wall(series.end), "bucket": series.bucket // 1000,
+        "samples": [[wall(s.at), s.value, s.low, s.high, s.suspect] for s in series.samples],
+        "alerts": [[wall(alert.firing_since or 0), alert.resolved_at and wall(alert.resolved_at), alert.severity,
                     shown.text(visit.lang, "alert", alert.rule).name] for alert in alerts]}
 
 
@@ -110,6 +118,6 @@ async def _position(visit: Visit, seen: Thing) -> str:
 def _around(visit: Visit, board: Board, seen: Thing) -> Any:
     if seen.lon is None or seen.lat is None:
         return None
-    box: Box = (seen.lon - AROUND_DEGREES, seen.lat - AROUND_DEGREES * 0.7,
-                seen.lon + AROUND_DEGREES, seen.lat + AROUND_DEGREES * 0.7)
+    box: Box = (seen.lon - AROUND_DEGREES, seen.lat - AROUND_DEGREES * 0.48,
+                seen.lon + AROUND_DEGREES, seen.lat + AROUND_DEGREES * 0.48)
     return visit.site.atlas.map(board.things(), visit.lang, width=420, box=box)

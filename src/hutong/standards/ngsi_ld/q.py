@@ -24,7 +24,7 @@ _EQUALITY = ("==", "!=")
 _path = re.compile(r"[^\s.;|()\[\]{}=!<>~\",]+(?:\.[^\s.;|()\[\]{}=!<>~\",]+)*").match
 _trail = re.compile(r"\[([^\[\]]*)\]").match
 _quoted = re.compile(r'"(?:[^"\\]|\\.)*"').match
-_bare = re.compile(r"(?:(?!\.\.)[^,;|()\"])+").match
+_bare = re.compile(r"(?![<>=!~])(?:(?!\.\.)[^,;|()\"])+").match
 _number = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?").fullmatch
 
 

@@ -50,6 +50,7 @@ _LISTS = {
     "S": "objectLists",
 }
 _METHODS: tuple[str, ...] = get_args(Method)
+_COUNTS = ("totalCount", "distinctCount")
 _CORE_MEMBERS = frozenset(("id", "type", "scope"))
 _duration = re.compile(
     r"P(?:(?P<w>\d+)W|(?:(?P<y>\d+)Y)?(?:(?P<mo>\d+)M)?(?:(?P<d>\d+)D)?"
@@ -159,6 +160,8 @@ def _read_time(parameters: Parameters) -> tuple[int | None, int | None]:
 
 
 def _instant(parameters: Parameters, name: str) -> int:
+    if name not in parameters:
+        raise InvalidInput(f"{name} is missing", where=name, allowed="a DateTime")
     try:
         return read_instant(parameters.text(name).replace(" ", "+"))  # a plus not percent-encoded arrives as a space
     except HutongError as error:
@@ -301,7 +304,7 @@ def write_aggregated(
             continue
         current = by_id[entity].attributes.get(key)
         buckets = _write_buckets(list(group), methods, period, asked.end or now)
-        if not any(buckets.values()):
+        if not buckets:
             if name in asked.shape.attributes or name in asked.shape.pick:
                 raise InvalidRequest(
                     "this attribute has no values for these methods",
@@ -327,11 +330,12 @@ def _write_buckets(
 ) -> dict[str, list[list[Any]]]:
     told: dict[str, list[list[Any]]] = {}
     for method in methods:
-        told[method] = [
-            [row[method], write_instant(row["bucket"]), write_instant(row["bucket"] + period if period else end)]
-            for row in rows
-            if row[method] is not None
-        ]
+        for row in rows:
+            value, start = row[method], row["bucket"]
+            if value is not None:
+                stop = start + period if period else end
+                value = int(value) if method in _COUNTS else value
+                told.setdefault(method, []).append([value, write_instant(start), write_instant(stop)])
     return told
 
 
