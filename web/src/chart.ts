@@ -82,14 +82,49 @@ function options(series: Series, figure: HTMLElement): echarts.EChartsCoreOption
       ...(series.bucket ? band(series, indigo) : []),
       { type: "line", name: series.label, data: series.samples.map(([at, value]) => [at, value]), showSymbol: false,
         lineStyle: { color: indigo, width: 2 }, itemStyle: { color: indigo }, connectNulls: false,
-        markArea: { silent: true, itemStyle: { color: token("vermilion"), opacity: 0.1 },
-          label: { ...text, position: "insideTopLeft", color: token("vermilion") },
-          data: series.alerts.map(([from, to, , title]) => [{ xAxis: from, name: title }, { xAxis: to ?? series.end }]) } },
+        markArea: { silent: true, data: [...gaps(series), ...alerts(series, text)] } },
       { type: "scatter", name: figure.dataset["suspect"], data: suspects.map(([at, value]) => [at, value]),
         symbolSize: 8, itemStyle: { color: token("surface"), borderColor: token("violet"), borderWidth: 2,
           borderType: "dotted" } },
     ],
   };
+}
+
+/** Where nothing came: hatched, as missing values are everywhere. */
+function gaps(series: Series): object[][] {
+  const found: object[][] = [];
+  series.samples.forEach(([, value], n) => {
+    const before = series.samples[n - 1];
+    const after = series.samples[n + 1];
+    if (value === null && before && after) {
+      found.push([{ xAxis: before[0], itemStyle: { color: { image: hatch(), repeat: "repeat" } } }, { xAxis: after[0] }]);
+    }
+  });
+  return found;
+}
+
+function alerts(series: Series, text: object): object[][] {
+  const late = series.begin + 0.8 * (series.end - series.begin); // there the name would not fit to the right
+  return series.alerts.filter(([, to]) => (to ?? series.end) > series.begin).map(([from, to, , title]) => [{
+    xAxis: Math.max(from, series.begin), name: title, itemStyle: { color: token("vermilion"), opacity: 0.1 },
+    label: { ...text, color: token("vermilion"), position: from > late ? "insideTopRight" : "insideTopLeft" },
+  }, { xAxis: to ?? series.end }]);
+}
+
+function hatch(): HTMLCanvasElement {
+  const tile = document.createElement("canvas");
+  tile.width = tile.height = 8;
+  const pen = tile.getContext("2d");
+  if (pen) {
+    pen.strokeStyle = token("brick");
+    pen.globalAlpha = 0.45;
+    for (const shift of [-8, 0, 8]) {
+      pen.moveTo(shift, 8);
+      pen.lineTo(shift + 8, 0);
+    }
+    pen.stroke();
+  }
+  return tile;
 }
 
 function times(lang: string): object {

@@ -34,12 +34,12 @@ from hutong.kernel.access import Access, Actor, QueuedAccessLog
 from hutong.kernel.calendar import StateCouncilCalendar
 from hutong.kernel.clock import MINUTE, Clock, SystemClock
 from hutong.kernel.commands import Handler, Request
-from hutong.kernel.errors import Conflict, HutongError, NotAuthenticated, NotFound
+from hutong.kernel.errors import Conflict, DeclarationFaults, HutongError, NotAuthenticated, NotFound
 from hutong.kernel.housekeeping import Housekeeper, Within
 from hutong.kernel.ids import Ids, TimeOrderedIds
 from hutong.kernel.ledger import Ledger
 from hutong.kernel.mission import read_mission
-from hutong.kernel.packs import City, PackFormat, Packs, read_cities, read_packs
+from hutong.kernel.packs import City, PackFormat, Packs, changes, read_cities, read_packs, remembered
 from hutong.kernel.packs.faults import Faults
 from hutong.kernel.place import Districts
 from hutong.kernel.reactors import Reactors
@@ -57,6 +57,7 @@ from hutong.store.sql.ledger import SqlLedger
 
 SWITCH_INTERVAL_S = 0.001
 PULSE_S = 0.5
+PACKS_SETTING = "packs"
 GARBAGE_THRESHOLD = 200_000
 
 log = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ class Runtime:
         faults = Faults()
         self.overlays = compile_types(packs, faults)
         types = entity_types(packs)
+        self._remember_packs()
         faults.check()
         self._locate = locate_in(city)
         self.code = city.declared.code if city else ""
@@ -202,6 +204,16 @@ class Runtime:
                 fix="send `Authorization: Bearer ht_…`",
             )
         return self.tokens.verify(token.strip())
+
+    def _remember_packs(self) -> None:
+        """Refuse packs that changed so that stored values do not survive it; else remember them as they are now."""
+        kept = msgspec.json.decode(self.database.setting(PACKS_SETTING) or "{}")
+        files = pack_format().files
+        faults = [fault for pack in self.packs for fault in changes(kept.get(pack.name, {}), pack, files)]
+        if faults:
+            raise DeclarationFaults(faults)
+        kept |= {pack.name: remembered(pack) for pack in self.packs}
+        self.database.keep_setting(PACKS_SETTING, msgspec.json.encode(kept).decode())
 
     def _simulations(self, types: Mapping[str, EntityDeclaration], faults: Faults) -> Simulations:
         geojson = self.city.districts() if self.city is not None else None

@@ -229,7 +229,9 @@ class Access:
         """As `decide`; raises NotAuthenticated for nobody known and AccessDenied for somebody known."""
         decision = self.decide(actor, action, **about)
         if not decision.allowed and actor.kind == "anonymous":
-            raise NotAuthenticated(decision.reason, seen=action, fix="log in, or send a token that may do this")
+            raise NotAuthenticated(
+                f"this needs somebody known: {decision.reason}", seen=action, fix="send a token that may do this"
+            )
         if not decision.allowed:
             raise AccessDenied(decision.reason, seen=action, fix=decision.fix)
         return decision

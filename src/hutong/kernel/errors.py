@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-PROBLEM_TYPE = "https://hutong.city/errors/"
+PROBLEM_TYPE = "urn:hutong:error:"
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
