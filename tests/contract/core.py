@@ -92,6 +92,7 @@ class Core:
             self.entities,
             self.alerts,
             self.ledger_store,
+            self.ledger_store,
             self.writer,
             self.clock,
             folder / "checkpoints",

@@ -13,6 +13,7 @@ from hutong.kernel.clock import DAY, HOUR, MINUTE, FrozenClock, SystemClock, ins
 from hutong.kernel.errors import Conflict, IntegrityBroken, Overloaded
 from hutong.store.lake import LakeHistory, LakeSettings, Span
 from hutong.store.lake.files import ORDER, type_key
+from hutong.store.lake.tail import Batch
 
 NOON = instant("2026-05-01T12:00:00Z")
 SETTINGS = LakeSettings(
@@ -258,6 +259,53 @@ def test_another_process_sees_what_was_compacted(opened: Open) -> None:
     assert other.recent().rows == 0
     assert everything(one).height == 90
     assert [record.lanes for record in one.records()] == [{"a": Span(0, 1)}, {"a": Span(2, 2)}]
+
+
+def test_what_another_process_erased_does_not_come_back(opened: Open) -> None:
+    one, other = opened(), opened()
+    for store in (one, other):
+        store.append(observed(0))
+    one.compact({"a": 0})
+    one.forget("", SENSORS[0])
+    assert everything(other).height == 20
+    assert not other.repeated(observed(0, rows=1)).any()
+
+
+@pytest.mark.parametrize(("owner", "name"), [("_tail", "of_entities"), ("table", "snapshot")])
+def test_rows_that_move_under_a_query_are_seen_once(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, owner: str, name: str
+) -> None:
+    store = opened()
+    place = store._tail if owner == "_tail" else store._lake.table
+    look = getattr(place, name)
+    moved = threading.Event()
+
+    def moved_after(*args: Any) -> Any:
+        answer = look(*args)
+        if not moved.is_set():
+            moved.set()
+            store.compact({"a": 0})
+        return answer
+
+    store.append(observed(0))
+    monkeypatch.setattr(place, name, moved_after)
+    assert everything(store).height == 30
+    assert moved.is_set()
+
+
+def test_rows_that_come_while_others_are_dropped_stay(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = opened()
+    store.append(pl.concat([observed(0), observed(0, lane="b", attribute="x")]))
+    keep = Batch.kept
+
+    def meanwhile(batch: Batch, kept: pl.Expr) -> Batch:
+        store.append(observed(1))
+        return keep(batch, kept)
+
+    monkeypatch.setattr(Batch, "kept", meanwhile)
+    store.compact({"a": 0})
+    assert store.recent().rows == 60
+    assert everything(store).height == 90
 
 
 def test_the_second_of_two_processes_with_the_same_rows_is_refused(

@@ -146,6 +146,7 @@ class Runtime:
             self.entities,
             self.alerts,
             self.ledger_store,
+            self.ledger_store,
             self.writer,
             clock,
             settings.data / "checkpoints",

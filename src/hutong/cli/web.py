@@ -7,6 +7,8 @@ from litestar import Litestar, Request, Response, get
 
 from hutong.api.app import actor_of, application, problem
 from hutong.api.ngsi_ld import NgsiLd
+from hutong.api.ngsi_ld_messages import PATH as NGSI_LD
+from hutong.api.ngsi_ld_messages import keep_encoded_slashes, ngsi_problem
 from hutong.cli.runtime import Runtime
 from hutong.kernel.access import Actor
 from hutong.kernel.ids import secret
@@ -28,16 +30,27 @@ def health() -> Response[dict[str, str]]:
 
 def web(runtime: Runtime) -> Litestar:
     """The application of a runtime: standards for machines, and pages for people where there is a city."""
+    site = _site(runtime)
+    site.asgi_handler = keep_encoded_slashes(site.asgi_handler)
+    return site
+
+
+def _site(runtime: Runtime) -> Litestar:
     routes: list[Any] = [health, NgsiLd(runtime.sense, Contexts({}), runtime.clock).router()]
     if runtime.city is None:
-        return application(routes, runtime.identify)
+        return application(routes, runtime.identify, errors=_machine_errors)
     shown = pages(portal(runtime))
 
     def errors(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         machine = request.url.path.startswith(MACHINE_PATHS)
-        return problem(request, error) if machine else shown.errors(request, error)
+        return _machine_errors(request, error) if machine else shown.errors(request, error)
 
     return application([*routes, shown.router], runtime.identify, (shown.close,), errors)
+
+
+def _machine_errors(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """What no route answers for, told as the standard asked for tells it."""
+    return (ngsi_problem if request.url.path.startswith(NGSI_LD) else problem)(request, error)
 
 
 def portal(runtime: Runtime) -> Portal:

@@ -6,11 +6,12 @@ import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from hutong.kernel.clock import Clock
 from hutong.kernel.commands import Handler, Request
-from hutong.kernel.errors import HutongError, Overloaded
+from hutong.kernel.errors import HutongError, IntegrityBroken, Overloaded, StorageFull
 from hutong.kernel.ledger import Ledger, LedgerStore
 from hutong.kernel.transactions import Database
 
@@ -23,7 +24,11 @@ Waiting = tuple[Request, "Future[Any] | asyncio.Future[Any]"]
 
 
 class Writer:
-    """Takes commands from any thread or event loop and answers when they are durable."""
+    """Takes commands from any thread or event loop and answers when they are durable.
+
+    `failed` is set when it is not known whether something is durable, or when those who follow could not be told of
+    it: from then on all is refused, as memory may be behind the disk; a restart brings them together again.
+    """
 
     def __init__(
         self, database: Database, ledger: Ledger, store: LedgerStore, clock: Clock, handlers: Mapping[type, Handler]
@@ -34,6 +39,7 @@ class Writer:
         self._weight = 0
         self._wake = threading.Condition()
         self._closing = False
+        self.failed: IntegrityBroken | None = None
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
     def start(self) -> None:
@@ -66,6 +72,8 @@ class Writer:
     def _enqueue(self, request: Request, future: "Future[Any] | asyncio.Future[Any]") -> None:
         weight = self._handlers[type(request.command)].weight(request.command)
         with self._wake:
+            if self.failed is not None:
+                raise self.failed
             if self._closing:
                 raise Overloaded("the server is shutting down", fix="send it again when it is back")
             if self._weight + weight > QUEUE_WEIGHT_MAX and self._queue:
@@ -100,16 +108,21 @@ class Writer:
 
     def _write(self, group: Sequence[Waiting]) -> list[Any]:
         """Outcomes or exceptions, one per request."""
-        requests = [request for request, _ in group]
+        if self.failed is not None:
+            return [self.failed] * len(group)
         try:
-            return self._commit(requests)
-        except HutongError as error:
+            return self._commit([request for request, _ in group])
+        except (StorageFull, Overloaded) as error:  # one by one they would fare no better
             return [error] * len(group)
-        except Exception as error:  # an engine's fault must not take its neighbours along
-            log.exception("a group of %d commands failed", len(group))
-            if len(group) == 1:
-                return [error]
-            return [outcome for one in group for outcome in self._write([one])]
+        except IntegrityBroken as error:
+            self.failed = error
+            return [error] * len(group)
+        except Exception as error:  # one faulty command must not take its neighbours along
+            if len(group) > 1:
+                return [outcome for one in group for outcome in self._write([one])]
+            if not isinstance(error, HutongError):
+                log.exception("a command failed: %s", type(group[0][0].command).__name__)
+            return [error]
 
     def _commit(self, requests: Sequence[Request]) -> list[Any]:
         touched: dict[int, Handler] = {}
@@ -123,8 +136,14 @@ class Writer:
                 handler.rolled_back()
             raise
         self._ledger.committed()
-        for handler in touched.values():
-            handler.committed()
+        try:
+            for handler in touched.values():
+                handler.committed()
+        except Exception:
+            log.exception("what is durable could not be told; nothing more is taken until a restart")
+            self.failed = IntegrityBroken(
+                "what is in memory is behind what was written", fix="restart; nothing that was acknowledged is lost"
+            )
         return outcomes
 
     def _handle(self, tx: Any, requests: Sequence[Request], touched: dict[int, Handler]) -> list[Any]:
@@ -163,11 +182,12 @@ class Writer:
         loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
         for (_, future), outcome in zip(group, outcomes, strict=True):
             if isinstance(future, Future):
-                _settle(future, outcome)
+                if future.set_running_or_notify_cancel():
+                    _settle(future, outcome)
             else:
                 loops.setdefault(future.get_loop(), []).append((future, outcome))
         for loop, answers in loops.items():
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(_settle_all, answers)
 
 
@@ -180,5 +200,5 @@ def _settle(future: "Future[Any] | asyncio.Future[Any]", outcome: Any) -> None:
 
 def _settle_all(answers: Sequence[tuple["asyncio.Future[Any]", Any]]) -> None:
     for future, outcome in answers:
-        if not future.done():
+        if not future.done():  # whoever asked may have gone
             _settle(future, outcome)

@@ -180,8 +180,8 @@ class SeriesDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
         ),
     ]
     rest: Annotated[
-        list[float] | None,
-        Meta(description="the same for days off; as on working days when absent", min_length=24, max_length=24),
+        Annotated[list[float], Meta(min_length=24, max_length=24)] | None,
+        Meta(description="the same for days off; as on working days when absent"),
     ] = None
     noise: Annotated[float, Meta(ge=0, le=1, description="standard deviation as a share of the range")] = 0.05
     fault: Annotated[float, Meta(ge=0, le=1, description="share of the readings that lie above the range")] = 0.0

@@ -17,7 +17,7 @@ from hutong.engines.sense.rebuild import KINDS, write_checkpoint
 from hutong.kernel.clock import DAY, HOUR, SECOND, Clock
 from hutong.kernel.commands import Request
 from hutong.kernel.errors import HutongError
-from hutong.kernel.housekeeping import Note, Seal
+from hutong.kernel.housekeeping import CursorStore, MoveCursor, Note, Seal
 from hutong.kernel.ledger import LedgerStore, Position, Sealed
 from hutong.kernel.writer import Writer
 
@@ -28,6 +28,7 @@ RETAIN_EVERY = DAY
 CHECKPOINT_BYTES = 512 * 1024 * 1024
 CHECKPOINTS_KEPT = 2
 COMMITTED = "history.committed"
+LAKE = "lake"
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class Upkeep:
         entities: EntityStore,
         alerts: AlertStore,
         ledger: LedgerStore,
+        cursors: CursorStore,
         writer: Writer,
         clock: Clock,
         checkpoints: Path,
@@ -85,7 +87,7 @@ class Upkeep:
         size: Callable[[], int],
     ) -> None:
         self._overlays, self._lake, self._entities, self._alerts = overlays, lake, entities, alerts
-        self._ledger, self._writer, self._clock = ledger, writer, clock
+        self._ledger, self._cursors, self._writer, self._clock = ledger, cursors, writer, clock
         self._folder, self._snapshot, self._size = checkpoints, snapshot, size
         now = clock.now()
         self._due = {
@@ -117,7 +119,7 @@ class Upkeep:
                         self._lake.append(frame)
                         rows += frame.height
                 after = entries[-1].row.n
-        self._noted = max((record.version for record in noted(self._ledger)), default=-1)
+        self._noted = self._cursors.position(COMMITTED).get(LAKE, -1)
         self._note()
         return rows
 
@@ -186,6 +188,7 @@ class Upkeep:
                 added=tuple(LakeFile(file.path, bytes.fromhex(file.sha256)) for file in record.added),
             )
             self._ask(Note(kind=COMMITTED, payload=msgspec.msgpack.encode(told)))
+            self._ask(MoveCursor(name=COMMITTED, to={LAKE: record.version}))
             self._noted = record.version
 
     def _ask(self, command: Any) -> Any:

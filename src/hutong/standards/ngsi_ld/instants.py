@@ -63,7 +63,7 @@ def read_instant(text: object) -> int:
 
 
 def _read_slowly(text: str) -> int:
-    if len(text) < 17 or text[10] != "T":
+    if len(text) < 17 or text[4] != "-" or text[7] != "-" or text[10] != "T":
         raise InvalidInput(
             "not a DateTime",
             seen=text,

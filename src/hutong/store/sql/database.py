@@ -7,6 +7,7 @@ SQLAlchemy's per-execution work costs more than the database's own.
 import errno
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,11 +20,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql import ClauseElement
 
-from hutong.kernel.errors import IntegrityBroken, StorageFull
+from hutong.kernel.errors import IntegrityBroken, Overloaded, StorageFull
 from hutong.store.sql import tables
 
 CACHE_KIB = 128 * 1024
 WAL_PAGES_BEFORE_CHECKPOINT = 16_000
+LOST_COMMIT_S_MAX = 60  # how long to look for what became of a commit whose connection broke
 
 
 class Prepared:
@@ -86,6 +88,8 @@ class SqlDatabase:
     def begin(self) -> Iterator[SqlTransaction]:
         """The writing transaction; durable when the block is left. Only one thread may use it."""
         with _translated():
+            if not self.sqlite and _driver(self._writing).closed:
+                self._writing = self.engine.raw_connection()  # the server went away: on a fresh one from now on
             cursor = self._writing.cursor()
             try:
                 if self.sqlite:
@@ -94,7 +98,7 @@ class SqlDatabase:
                 if self.sqlite:
                     cursor.execute("COMMIT")
                 else:
-                    self._writing.commit()
+                    self._commit(cursor)
             except BaseException:
                 self._roll_back(cursor)
                 raise
@@ -148,7 +152,7 @@ class SqlDatabase:
     def reader(self) -> Any:
         """This thread's reading connection, in autocommit."""
         connection = getattr(self._local, "connection", None)
-        if connection is None:
+        if connection is None or (not self.sqlite and _driver(connection).closed):
             connection = self._local.connection = self.engine.raw_connection()
             if not self.sqlite:
                 _driver(connection).autocommit = True
@@ -183,11 +187,38 @@ class SqlDatabase:
             connection.close()
         self.engine.dispose()
 
+    def _commit(self, cursor: Any) -> None:
+        """Commit on PostgreSQL; where the connection breaks meanwhile, find out on another what became of it."""
+        cursor.execute("SELECT pg_current_xact_id()::text")
+        [number] = cursor.fetchone()
+        try:
+            self._writing.commit()
+        except psycopg.OperationalError:
+            for _ in range(LOST_COMMIT_S_MAX):
+                if (status := self._status(number)) == "committed":
+                    return
+                if status == "aborted":
+                    raise
+                time.sleep(1)
+            raise IntegrityBroken(
+                "the database went away during a commit, and whether it was kept cannot be told",
+                fix="restart when the database is back",
+            ) from None
+
+    def _status(self, number: str) -> str:
+        try:
+            self._writing = self.engine.raw_connection()
+            with self._writing.cursor() as cursor:
+                cursor.execute("SELECT pg_xact_status(%s::xid8)", (number,))
+                status = str(cursor.fetchone()[0])
+            self._writing.rollback()
+            return status
+        except (psycopg.OperationalError, DBAPIError):
+            return "unknown"
+
     def _roll_back(self, cursor: Any) -> None:
         if not self.sqlite:
-            if _driver(self._writing).closed:
-                self._writing = self.engine.raw_connection()  # the server went away: next time on a fresh one
-            else:
+            if not _driver(self._writing).closed:
                 self._writing.rollback()
         elif _driver(self._writing).in_transaction:
             cursor.execute("ROLLBACK")
@@ -214,7 +245,7 @@ def _driver(connection: PoolProxiedConnection) -> Any:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Tell a full disk from other faults."""
+    """Tell a full disk and a database that is away from other faults."""
     try:
         yield
     except (sqlite3.OperationalError, psycopg.Error, DBAPIError, OSError) as error:
@@ -229,6 +260,8 @@ def _translated() -> Iterator[None]:
             raise StorageFull(
                 "the disk is full; nothing of this was kept", fix="make space; no restart is needed"
             ) from error
+        if isinstance(cause, psycopg.OperationalError) and (cause.sqlstate or "08").startswith(("08", "57P")):
+            raise Overloaded("the database does not answer", fix="send it again when it is back") from error
         raise
 
 

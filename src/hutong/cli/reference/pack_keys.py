@@ -1,24 +1,20 @@
-"""`hutong reference`: pages written from the declarations themselves and from what is proved."""
+"""The page of every key of packs and cities, written from the declarations themselves."""
 
 import inspect as python_inspect
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-import click
 import msgspec
 from msgspec import Struct, inspect
 
-from hutong.cli.check import mission_report
-from hutong.cli.composition import Composition
-from hutong.kernel.packs import KEPT, NAMED, SHARED, CityFile, proofs, read_packs, texts
+from hutong.kernel.packs import KEPT, NAMED, SHARED, CityFile, proofs, texts
 from hutong.kernel.packs.declarations import PackFile, marked
-from hutong.kernel.packs.faults import CODES
 from hutong.kernel.packs.proofs import ProofsFile
 from hutong.kernel.packs.structs import bare, default, described, note, struct_type
 
 _INTRODUCTION = """Written by `hutong reference` from the declarations. `<name>` stands for a name that the author
-gives, `[ ]` for each item of a list. `hutong check` lists every fault of a pack at once."""
+gives, `[ ]` for each item of a list. `hutong check` lists every fault of a pack at once;
+[errors.md](errors.md) says what each code means."""
 _MARKS = (
     (NAMED, "Each name in it needs a text in `text/zh.toml` and `text/en.toml`."),
     (SHARED, "A name means one thing in the whole city: packs that declare it declare it alike."),
@@ -36,9 +32,6 @@ def pack_keys(files: Mapping[str, type[Struct]]) -> str:
             parts += ["", _layout(proofs.__doc__ or "")]
     parts += ["", "## text/zh.toml, text/en.toml", "", _layout(texts.__doc__ or "")]
     parts += ["", "## README.md", "", "What the pack is for, where its values come from and what it cannot do."]
-    parts += ["", "## Codes of faults"]
-    for code, meaning in sorted(CODES.items()):
-        parts += ["", f"### `{code}`", "", f"{_capital(meaning)}."]
     return "\n".join(parts) + "\n"
 
 
@@ -89,23 +82,3 @@ def _layout(docstring: str) -> str:
             example = []
         shown.append(block)
     return "\n\n".join(shown)
-
-
-@click.command()
-@click.option(
-    "--in",
-    "folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    default="docs/reference",
-    show_default=True,
-    metavar="DIR",
-    help="the folder to write into",
-)
-@click.pass_obj
-def reference(composition: Composition, folder: Path) -> None:
-    """Write pack-keys.md and mission.md; the proofs of all packs run for it."""
-    packs, faults = read_packs(composition.pack_roots, composition.form)
-    faults.check()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "pack-keys.md").write_text(pack_keys(composition.form.files), encoding="utf-8")
-    (folder / "mission.md").write_text(mission_report(composition, (), packs).markdown(), encoding="utf-8")
