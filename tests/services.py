@@ -150,6 +150,8 @@ def browser(chromium: Path) -> Iterator[Browser]:
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",
+        "--use-angle=swiftshader",  # maps are drawn with WebGL, here without a graphics card
+        "--enable-unsafe-swiftshader",
     ]
     with sync_playwright() as playwright:
         chrome = playwright.chromium.launch(executable_path=chromium, args=quiet, chromium_sandbox=os.geteuid() != 0)

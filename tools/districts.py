@@ -77,11 +77,19 @@ def districts(city: str) -> dict[str, Any]:
         rounded = shapely.set_precision(shape, 10**-DECIMALS)
         label = max(shapely.get_parts(rounded), key=lambda part: part.area)
         point = shapely.maximum_inscribed_circle(label, tolerance=0.01).coords[0]
-        features.append({
-            "type": "Feature", "id": int(row["district_adcode"]),
-            "properties": {"code": row["district_adcode"], "zh": row["district_name"],
-                           "en": english[row["district_adcode"]], "label": [round(c, DECIMALS) for c in point]},
-            "geometry": json.loads(shapely.to_geojson(rounded))})
+        features.append(
+            {
+                "type": "Feature",
+                "id": int(row["district_adcode"]),
+                "properties": {
+                    "code": row["district_adcode"],
+                    "zh": row["district_name"],
+                    "en": english[row["district_adcode"]],
+                    "label": [round(c, DECIMALS) for c in point],
+                },
+                "geometry": json.loads(shapely.to_geojson(rounded)),
+            }
+        )
     return {"type": "FeatureCollection", "source": "天地图 Tianditu", "features": features}
 
 

@@ -10,11 +10,11 @@ implements = []
 sector = "transport"
 """,
     "entities.toml": """\
-[entity.OffStreetParking]
+[entity.BenchParking]
 grade = "open"
 headline = ["availableSpotNumber"]
 
-[entity.OffStreetParking.property]
+[entity.BenchParking.property]
 name = { type = "text" }
 location = { type = "point" }
 totalSpotNumber = { type = "integer", min = 0 }
@@ -23,27 +23,27 @@ occupancy = { type = "number", unit = "C62", derive = "1 - availableSpotNumber /
 """,
     "alerts.toml": """\
 [alert.nearly_full]
-on = "OffStreetParking"
+on = "BenchParking"
 when = "occupancy >= 0.95"
 clear = "occupancy < 0.9"
 for = "10 min"
 severity = "info"
 
 [alert.full]
-on = "OffStreetParking"
+on = "BenchParking"
 when = "availableSpotNumber = 0"
 
 [alert.emptying]
-on = "OffStreetParking"
+on = "BenchParking"
 when = "rate(availableSpotNumber) < -50"
 severity = "critical"
 """,
     "sources.toml": """\
 [source.gates]
 connector = "file"
-entity = "OffStreetParking"
+entity = "BenchParking"
 files = ["gates-*.csv"]
-id = "urn:ngsi-ld:OffStreetParking:{number}"
+id = "urn:ngsi-ld:BenchParking:{number}"
 at = "time"
 set = { availableSpotNumber = "cast(free as integer)" }
 """,
@@ -52,7 +52,7 @@ set = { availableSpotNumber = "cast(free as integer)" }
 name = "Car parks"
 about = "What the bench measures."
 
-[entity.OffStreetParking]
+[entity.BenchParking]
 name = "Car park"
 property.name = "Name"
 property.location = "Place"
@@ -70,7 +70,7 @@ emptying = { name = "Filling fast", about = "More than 50 spaces a second are ta
 name = "停车场"
 about = "用于性能测量。"
 
-[entity.OffStreetParking]
+[entity.BenchParking]
 name = "停车场"
 property.name = "名称"
 property.location = "位置"

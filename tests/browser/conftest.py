@@ -39,7 +39,7 @@ def _serve(everyone: bool) -> Iterator[City]:
     thread = threading.Thread(target=lambda: loop.run_until_complete(server.serve()), daemon=True)
     thread.start()
     yield City(f"http://127.0.0.1:{port}", sense, loop)
-    server.stop()
+    server.stop()  # type: ignore[no-untyped-call]  # granian does not say
     thread.join(10)
 
 
@@ -56,8 +56,8 @@ def public_city() -> Iterator[City]:
 
 
 @pytest.fixture(scope="module")
-def drawing_browser(chromium: Path) -> Iterator[Browser]:
-    """A Chromium that draws maps, in software."""
+def browser(chromium: Path) -> Iterator[Browser]:
+    """A Chromium that draws maps, in software; in place of the one that other tests use."""
     with sync_playwright() as playwright:
         chrome = playwright.chromium.launch(executable_path=chromium, args=list(SOFTWARE_GL), chromium_sandbox=False)
         yield chrome

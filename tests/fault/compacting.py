@@ -35,7 +35,7 @@ POINTS: dict[str, tuple[Any, str, str]] = {
     "recent rows dropped": (LakeHistory, "compact", "after"),
     "while recent rows are sorted": (Tail, "sort", "after"),
     "while files are merged": (Lake, "_rewritten", "before"),
-    "files merged": (Lake, "_rewritten", "after"),
+    "files merged": (Lake, "merge", "after"),
     "replaced files deleted, no checkpoint yet": (HistoryTable, "tidy", "before"),
 }
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -132,6 +133,26 @@ def test_readers_see_each_row_once_while_it_moves(tmp_path: Path) -> None:
         for reader in readers:
             reader.join()
     assert faults == []
+    store.close()
+
+
+def test_an_entity_forgotten_while_its_rows_move_stays_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LakeHistory(tmp_path / "lake", FrozenClock(START), SETTINGS)
+    store.append(ledger_row(0))
+    forgetting = threading.Thread(target=store.forget, args=("", ENTITIES[0]))
+    seal = store._lake.seal
+
+    def meanwhile(*args: Any) -> Any:
+        forgetting.start()
+        forgetting.join(timeout=0.2)  # it may not get through before the rows are where they go
+        return seal(*args)
+
+    monkeypatch.setattr(store._lake, "seal", meanwhile)
+    store.compact({LANE: 0})
+    forgetting.join()
+    assert sorted(set(store.read(EVERYTHING)["entity"])) == sorted(ENTITIES[1:])
     store.close()
 
 

@@ -158,8 +158,8 @@ def test_decisions_are_numbered() -> None:
     if numbers != list(range(1, len(numbers) + 1)):
         faults.append(f"docs/adr: numbers are {numbers}; they run from 1 without gaps or repeats")
     for path in records:
-        missing = [word for word in ("Context", "Decision", "Consequences") if f"## {word}\n" not in text(path)]
-        faults += [f"{short(path)}: has no section `## {word}`" for word in missing]
+        missing = [word for word in ("Context", "Decision", "Consequences") if f"\n**{word}.**" not in text(path)]
+        faults += [f"{short(path)}: has no paragraph `**{word}.**`" for word in missing]
     report(faults)
 
 
@@ -184,14 +184,15 @@ def test_every_link_leads_somewhere() -> None:
 
 
 def test_every_document_is_linked() -> None:
+    """Starting from the documents at the root; a link to a folder leads to all that lies in it."""
     reached: set[Path] = set()
-    to_read = [path for path in files() if path.parent == ROOT and path.suffix == ".md"]
-    while to_read:
-        path = to_read.pop()
+    to_read = {path for path in files() if path.parent == ROOT and path.suffix == ".md"}
+    while to_read - reached:
+        path = (to_read - reached).pop()
         reached.add(path)
-        to_read += [
-            target for _, target in _links(path) if target.suffix == ".md" and target not in reached and target.exists()
-        ]
+        for _, target in _links(path):
+            to_read |= {p for p in (target.glob("*.md") if target.is_dir() else [target]) if p.suffix == ".md"}
+        to_read = {path for path in to_read if path.exists()}
     lost = (path for path in below("docs", suffix=".md") if path not in reached)
     report(f"{short(path)}: no way leads there from README.md: link it" for path in lost)
 

@@ -345,6 +345,31 @@ def test_a_commit_torn_by_a_power_cut_is_set_aside(opened: Open, tmp_path: Path,
     assert everything(opened()).height == 60
 
 
+def test_a_table_torn_at_its_birth_is_made_anew(opened: Open, tmp_path: Path) -> None:
+    opened()
+    (tmp_path / "lake" / "_delta_log" / f"{0:020}.json").write_bytes(b"")
+    store = opened()
+    sealed_one_by_one(store, 1)
+    assert everything(opened()).height == 30
+
+
+def test_compaction_goes_on_while_files_are_merged(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = opened()
+    sealed_one_by_one(store, 3)
+    rewrite = store._lake._rewritten
+
+    def meanwhile(*args: Any) -> Any:
+        store.append(observed(3))
+        store.compact({"a": 3})
+        return rewrite(*args)
+
+    monkeypatch.setattr(store._lake, "_rewritten", meanwhile)
+    (merged,) = store.optimise()
+    assert len(merged.removed) == 3
+    assert everything(store).height == 120
+    assert store.watermarks(["a"]) == {"a": 3}
+
+
 @pytest.mark.parametrize("name", ["_last_checkpoint", "*.checkpoint.parquet"])
 def test_a_checkpoint_torn_by_a_power_cut_is_set_aside(opened: Open, tmp_path: Path, name: str) -> None:
     store = opened()

@@ -50,8 +50,8 @@ export async function liveMap(frame: HTMLElement, chosen: (thing: Thing | null) 
     container: place, style: style(districts, points(), lang), bounds: box, fitBoundsOptions: { padding: 12 },
     attributionControl: false, localIdeographFontFamily: font(), dragRotate: false, pitchWithRotate: false, maxZoom: 17, fadeDuration: 0,
     locale: lang === "zh" ? {
-      "NavigationControl.ZoomIn": "放大", "NavigationControl.ZoomOut": "缩小", "Map.Title": "地图",
-    } : {},
+      "NavigationControl.ZoomIn": "放大", "NavigationControl.ZoomOut": "缩小", "Map.Title": "可移动的地图",
+    } : { "Map.Title": "Movable map" },
   });
   map.touchZoomRotate.disableRotation();
   map.addControl(new NavigationControl({ showCompass: false }), "top-right");

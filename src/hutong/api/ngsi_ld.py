@@ -4,18 +4,29 @@
 which a client encodes; `ngsi_ld_messages.keep_encoded_slashes` around the application lets them arrive as one segment.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
+import polars as pl
 from litestar import Router, delete, get, patch, post, put
 from litestar.exceptions import HTTPException
 
 from hutong.api import ngsi_ld_messages as http
 from hutong.api.app import actor_of
 from hutong.api.ngsi_ld_messages import PATH, Call, Empty, Reply, ngsi_problem
-from hutong.engines.sense.engine import SenseEngine
-from hutong.engines.sense.ports import Attribute, Change, Changed, ChangeEntities, Entity, Verb
+from hutong.engines.sense.ports import (
+    Aggregation,
+    Attribute,
+    Change,
+    Changed,
+    ChangeEntities,
+    Entity,
+    EntityQuery,
+    HistoryQuery,
+    Verb,
+)
+from hutong.kernel.access import Actor
 from hutong.kernel.clock import Clock
 from hutong.kernel.errors import HutongError, InvalidInput, NotFound, Unsupported
 from hutong.standards.ngsi_ld.attributes import dataset_key, split_key
@@ -49,10 +60,38 @@ _LOCAL = frozenset(("local",))  # everything here is local, whatever it says
 _TYPED = _LOCAL | {"type"}
 
 
+class Declared(Protocol):
+    """A type that a pack declares, by the names of its properties."""
+
+    @property
+    def checks(self) -> Mapping[str, object]: ...
+
+
+class Sense(Protocol):
+    """The verbs of the sense engine that these routes call."""
+
+    @property
+    def overlays(self) -> Mapping[str, Declared]: ...
+
+    async def change(self, actor: Actor, command: ChangeEntities) -> list[Changed]: ...
+
+    def entity(self, actor: Actor, tenant: str, id: str, /) -> Entity: ...
+
+    async def find(self, actor: Actor, query: EntityQuery) -> list[Entity]: ...
+
+    async def count(self, actor: Actor, query: EntityQuery) -> int: ...
+
+    async def types(self, actor: Actor, tenant: str) -> Mapping[str, int]: ...
+
+    async def history(self, actor: Actor, query: HistoryQuery) -> pl.DataFrame: ...
+
+    async def aggregate(self, actor: Actor, query: HistoryQuery, how: Aggregation) -> pl.DataFrame: ...
+
+
 class NgsiLd:
     """The operations of the core: entities, their attributes, batches, queries and temporal reading."""
 
-    def __init__(self, engine: SenseEngine, contexts: Contexts, clock: Clock) -> None:
+    def __init__(self, engine: Sense, contexts: Contexts, clock: Clock) -> None:
         self._engine = engine
         self._contexts = contexts
         self._clock = clock

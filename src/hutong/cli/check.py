@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hutong.cli.composition import Composition
+from hutong.cli.composition import Composition, cities_option
 from hutong.cli.mission_report import MissionReport
 from hutong.cli.new_pack import new_pack as new_pack
 from hutong.cli.proving import Prover
@@ -48,8 +48,10 @@ def check_command(
 
 
 def mission_report(composition: Composition, folders: Sequence[Path], packs: Packs) -> MissionReport:
-    """Try every proof of the packs."""
-    prover = Prover([*composition.pack_roots, *folders], composition.form, composition.harness)
+    """Try every proof of the packs, in the city of the demonstration where there is one."""
+    cities, _ = read_cities(composition.city_roots, packs)
+    city = next((one for one in cities.values() if one.declared.demo), None)
+    prover = Prover([*composition.pack_roots, *folders], composition.form, composition.harness, city)
     return MissionReport(composition.form.mission, packs, prover.trials(packs))
 
 
@@ -63,10 +65,11 @@ def mission_report(composition: Composition, folders: Sequence[Path], packs: Pac
     metavar="DIR",
     help="a folder of packs to check besides those of Hutong; may be repeated",
 )
+@cities_option
 @click.pass_obj
-def check(composition: Composition, mission: bool, folders: tuple[Path, ...]) -> None:
+def check(composition: Composition, mission: bool, folders: tuple[Path, ...], cities: tuple[Path, ...]) -> None:
     """List every fault of packs and cities, with file, line and fix."""
-    sys.exit(check_command(composition, folders, mission))
+    sys.exit(check_command(composition.with_cities(cities), folders, mission))
 
 
 def _say_all(faults: Iterable[Fault], say: Callable[[str], None]) -> None:

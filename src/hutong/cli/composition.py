@@ -1,8 +1,12 @@
 """What the commands that read packs are handed: the format of packs, and how to build a Hutong in memory."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import click
 
 from hutong.cli.proving import HarnessFactory
 from hutong.kernel.packs import PackFormat
@@ -20,3 +24,15 @@ class Composition:
     harness: HarnessFactory
     pack_roots: tuple[Traversable, ...] = field(default_factory=lambda: _packaged("packs"))
     city_roots: tuple[Traversable, ...] = field(default_factory=lambda: _packaged("cities"))
+
+    def with_cities(self, folders: Sequence[Path]) -> "Composition":
+        """The same with the cities in further folders."""
+        return replace(self, city_roots=(*self.city_roots, *folders))
+
+
+cities_option = click.option(
+    "--cities",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    help="A further folder of cities; may be repeated.",
+)

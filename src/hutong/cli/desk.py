@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from hutong.cli.composition import Composition
+from hutong.cli.composition import Composition, cities_option
 from hutong.cli.runtime import choose_city, load, locate_in, locked
 from hutong.engines.sense.changes import Changer
 from hutong.engines.sense.compile import compile_types
@@ -157,18 +157,29 @@ def verify(data: Path, store: str) -> None:
 @click.command()
 @data_option
 @store_option
+@click.option("--city", default="", help="Name of the city, as `hutong up` was given it.")
+@cities_option
+@click.option(
+    "--packs",
+    "folders",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    help="A further folder of packs; may be repeated.",
+)
 @click.pass_obj
-def rebuild(composition: Composition, data: Path, store: str) -> None:
+def rebuild(
+    composition: Composition, data: Path, store: str, city: str, cities: tuple[Path, ...], folders: tuple[Path, ...]
+) -> None:
     """Rebuild state from the newest checkpoint and the ledger after it, and compare it with what is served."""
     _existing(data, store)
-    packs = load((), composition)
-    city = choose_city("", packs, composition)
+    packs = load(folders, composition)
+    chosen = choose_city(city, packs, composition.with_cities(cities))
     overlays = compile_types(packs, Faults())
     with open_desk(data, store) as desk, tempfile.TemporaryDirectory() as folder, desk.database.snapshot():
         live, live_alerts = SqlEntities(desk.database), SqlAlerts(desk.database, SystemClock())
         scratch = SqlDatabase(f"sqlite:///{Path(folder) / 'rebuilt.db'}")
         entities, alerts = SqlEntities(scratch), SqlAlerts(scratch, SystemClock())
-        changer = Changer(overlays, True, city.declared.code if city else "", locate_in(city))
+        changer = Changer(overlays, True, chosen.declared.code if chosen else "", locate_in(chosen))
         work = Rebuild(changer, scratch, entities, alerts)
         ledger = Ledger(desk.ledger, LANE)
         seal = latest_seal(ledger.entries(kinds=(SEALED,)))

@@ -11,6 +11,7 @@ from hutong.cli.desk import rebuild, token, verify
 from hutong.cli.proofs import harness
 from hutong.cli.reference import reference
 from hutong.cli.runtime import pack_format
+from hutong.cli.replay import replay
 from hutong.cli.serve import up
 from hutong.kernel.errors import DeclarationFaults, HutongError
 
@@ -23,7 +24,7 @@ def hutong(context: click.Context) -> None:
     context.obj = Composition(form=pack_format(), harness=harness)
 
 
-for command in (up, token, check, new_pack, reference, verify, rebuild):
+for command in (up, replay, token, check, new_pack, reference, verify, rebuild):
     hutong.add_command(command)
 
 

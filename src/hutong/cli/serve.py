@@ -11,7 +11,7 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 from litestar import Litestar
 
-from hutong.cli.composition import Composition
+from hutong.cli.composition import Composition, cities_option
 from hutong.cli.runtime import Runtime, Settings, open_city, tune
 from hutong.cli.web import web
 from hutong.kernel.clock import SystemClock
@@ -32,6 +32,7 @@ BACKLOG = 2048
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--city", default="", help="Name of the city.")
+@cities_option
 @click.option(
     "--packs",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -48,6 +49,7 @@ def up(
     port: int,
     host: str,
     city: str,
+    cities: tuple[Path, ...],
     packs: tuple[Path, ...],
     store: str,
     open_: bool,
@@ -65,7 +67,7 @@ def up(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("_granian").setLevel(logging.WARNING)
     settings = Settings(data=data, city=city, store=store, open=open_, demo=demo, packs=packs)
-    runtime = open_city(settings, composition, SystemClock())
+    runtime = open_city(settings, composition.with_cities(cities), SystemClock())
     try:
         runtime.start()
         site = web(runtime)

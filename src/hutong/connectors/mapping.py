@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import zoneinfo
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
@@ -167,6 +168,16 @@ class Source:
                 where=self._where("id"),
                 seen=self.declaration.id,
                 fix="write it as urn:ngsi-ld:Type:{column}",
+            )
+        zone, zones = self.declaration.zone, zoneinfo.available_timezones()
+        if zone and zone not in zones:
+            self._faults.add(
+                "unknown-timezone",
+                "no IANA time zone",
+                where=self._where("zone"),
+                seen=zone,
+                allowed="a name such as Asia/Shanghai",
+                fix=meant(zone, zones),
             )
         for key, code in self.declaration.unit.items():
             where = self._where("unit", key)

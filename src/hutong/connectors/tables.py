@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hutong.connectors.mapping import ROW, Reject
-from hutong.kernel.errors import Fault, HutongError, InvalidInput, MalformedBody, TooLarge, shown
+from hutong.kernel.errors import HutongError, InvalidInput, MalformedBody, TooLarge, shown
 
 Encoding = Literal["utf-8", "gb18030"]
 
@@ -311,4 +311,4 @@ def _decodes(content: bytes, encoding: Encoding) -> bool:
 
 
 def _reject(row: int, what: str, seen: str, allowed: str, fix: str) -> Reject:
-    return Reject(row, Fault(code=InvalidInput.code, what=what, where="", seen=seen, allowed=allowed, fix=fix))
+    return Reject(row, InvalidInput(what, where=f"line {row}", seen=seen, allowed=allowed, fix=fix).fault)

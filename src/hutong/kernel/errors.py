@@ -167,3 +167,18 @@ class DeclarationFaults(HutongError):
 
     def __str__(self) -> str:
         return "\n".join(str(fault) for fault in self.faults)
+
+
+def error_of(fault: Fault) -> HutongError:
+    """The error that a fault was once told by."""
+    kinds = [HutongError]
+    for kind in kinds:
+        if kind.code == fault.code:
+            break
+        kinds += kind.__subclasses__()
+    else:
+        kind = HutongError
+    error = kind.__new__(kind)
+    error.fault = fault
+    error.args = (str(fault),)
+    return error

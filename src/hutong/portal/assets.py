@@ -6,15 +6,23 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from typing import Any
 
 import msgspec
-from litestar import Response, get
+from litestar import Request, Response, get
+from litestar.params import FromPath
 
 from hutong.kernel.errors import NotFound
 
-_TYPES = {"js": "text/javascript", "mjs": "text/javascript",
-          "css": "text/css", "svg": "image/svg+xml", "json": "application/json",
-          "webmanifest": "application/manifest+json", "png": "image/png"}
+_TYPES = {
+    "js": "text/javascript",
+    "mjs": "text/javascript",
+    "css": "text/css",
+    "svg": "image/svg+xml",
+    "json": "application/json",
+    "webmanifest": "application/manifest+json",
+    "png": "image/png",
+}
 _YEAR = "public, max-age=31536000, immutable"
 
 
@@ -39,16 +47,22 @@ class Assets:
     def __init__(self, folder: Traversable) -> None:
         manifest = folder / "manifest.json"
         if not manifest.is_file():
-            raise NotFound("the pages' scripts and styles are not built", where=str(folder),
-                           fix="run `npm ci && npm run build` in web/, as `./dev run` does")
+            raise NotFound(
+                "the pages' scripts and styles are not built",
+                where=str(folder),
+                fix="run `npm ci && npm run build` in web/, as `./dev run` does",
+            )
         self._chunks = msgspec.json.decode(manifest.read_bytes(), type=dict[str, _Chunk])
         self._files = dict(_read(folder))
 
     def entry(self, name: str) -> Entry:
         """The entry `src/<name>.ts`."""
         first, *below = self._with_imports(f"src/{name}.ts", {}).values()
-        return Entry(f"/static/{first.file}", tuple(f"/static/{css}" for part in (first, *below) for css in part.css),
-                     tuple(f"/static/{part.file}" for part in below))
+        return Entry(
+            f"/static/{first.file}",
+            tuple(f"/static/{css}" for part in (first, *below) for css in part.css),
+            tuple(f"/static/{part.file}" for part in below),
+        )
 
     def _with_imports(self, key: str, found: dict[str, _Chunk]) -> dict[str, _Chunk]:
         if key not in found:
@@ -82,12 +96,15 @@ def built() -> Assets:
 
 
 @get("/static/{path:path}", include_in_schema=False, sync_to_thread=False)
-def static_file(path: str, headers: dict[str, str]) -> Response[bytes]:
+def static_file(path: FromPath[str], request: Request[Any, Any, Any]) -> Response[bytes]:
     name = path.lstrip("/")
     plain, packed = built().file(name)
-    sent = {"Cache-Control": _YEAR if "-" in name else "no-cache", "Vary": "Accept-Encoding",
-            "X-Content-Type-Options": "nosniff"}
-    if packed and "gzip" in headers.get("accept-encoding", ""):
+    sent = {
+        "Cache-Control": _YEAR if "-" in name else "no-cache",
+        "Vary": "Accept-Encoding",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if packed and "gzip" in request.headers.get("accept-encoding", ""):
         sent["Content-Encoding"] = "gzip"
         plain = packed
     return Response(plain, headers=sent, media_type=_TYPES.get(name.rpartition(".")[2], "application/octet-stream"))

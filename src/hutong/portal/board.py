@@ -117,8 +117,7 @@ class Board:
         """Wait until there is more than `seen`; False when `timeout_s` passed first."""
         async with self._news:
             with suppress(TimeoutError):
-                await asyncio.wait_for(
-                    self._news.wait_for(lambda: self.sequence > seen or not self.alive), timeout_s)
+                await asyncio.wait_for(self._news.wait_for(lambda: self.sequence > seen or not self.alive), timeout_s)
             return self.sequence > seen
 
     async def refresh(self) -> None:
@@ -145,12 +144,14 @@ class Board:
     async def _find(self, ids: set[str]) -> list[Entity]:
         if not ids:
             return []
-        return await self._portal.sense.find(self._actor, EntityQuery(
-            tenant=self._portal.tenant, ids=tuple(ids)[:READ_AT_ONCE], limit=READ_AT_ONCE))
+        return await self._portal.sense.find(
+            self._actor, EntityQuery(tenant=self._portal.tenant, ids=tuple(ids)[:READ_AT_ONCE], limit=READ_AT_ONCE)
+        )
 
     async def _count(self) -> int:
-        return await self._portal.sense.count(self._actor, EntityQuery(
-            tenant=self._portal.tenant, types=tuple((name,) for name in self._types)))
+        return await self._portal.sense.count(
+            self._actor, EntityQuery(tenant=self._portal.tenant, types=tuple((name,) for name in self._types))
+        )
 
     async def _read_all(self) -> None:
         """Take everything there is, and let go of what is no longer."""
@@ -158,8 +159,10 @@ class Board:
         for name in self._types:
             offset, size = 0, READ_AT_ONCE
             while size == READ_AT_ONCE:
-                page = await self._portal.sense.find(self._actor, EntityQuery(
-                    tenant=self._portal.tenant, types=((name,),), limit=READ_AT_ONCE, offset=offset))
+                page = await self._portal.sense.find(
+                    self._actor,
+                    EntityQuery(tenant=self._portal.tenant, types=((name,),), limit=READ_AT_ONCE, offset=offset),
+                )
                 await self._take(page)
                 there.update(entity.id for entity in page)
                 offset, size = offset + READ_AT_ONCE, len(page)
@@ -180,8 +183,15 @@ class Board:
         return next((self._types[name] for name in entity.types if name in self._types), None)
 
     def _state(self, known: Thing, now: int) -> State:
-        return state(known.observed_at, known.live, known.attributes.values(), self._types[known.type], self.platform,
-                     self._alerts.get(known.id, ()), now)
+        return state(
+            known.observed_at,
+            known.live,
+            known.attributes.values(),
+            self._types[known.type],
+            self.platform,
+            self._alerts.get(known.id, ()),
+            now,
+        )
 
     def _put(self, id: str, seen: Thing | None) -> None:
         if seen is None and id not in self._things:
@@ -202,9 +212,16 @@ class Board:
         found: dict[str, list[Alert]] = {}
         offset, page = 0, ALERTS_AT_ONCE
         while page == ALERTS_AT_ONCE:
-            alerts = await self._portal.sense.alerts(self._actor, AlertQuery(
-                tenant=self._portal.tenant, states=LIVE_ALERTS, types=tuple(self._types), limit=ALERTS_AT_ONCE,
-                offset=offset))
+            alerts = await self._portal.sense.alerts(
+                self._actor,
+                AlertQuery(
+                    tenant=self._portal.tenant,
+                    states=LIVE_ALERTS,
+                    types=tuple(self._types),
+                    limit=ALERTS_AT_ONCE,
+                    offset=offset,
+                ),
+            )
             for alert in alerts:
                 found.setdefault(alert.entity, []).append(alert)
             offset, page = offset + ALERTS_AT_ONCE, len(alerts)
@@ -216,17 +233,25 @@ class Board:
         firing = sum(alert.state == "firing" for alerts in self._alerts.values() for alert in alerts)
         figures = {}
         for name, declared in self.platform.figures.items():
-            parts = [(known.value(declared.total), known.value(declared.of) if declared.of else None)
-                     for known in things if known.type == declared.on and known.state != State.SILENT
-                     and not known.suspect(declared.total) and not known.suspect(declared.of)]
-            parts = [part for part in parts if part[0] is not None and (part[1] is not None or not declared.of)]
-            figures[name] = Figure(sum(part[0] for part in parts) if parts else None,
-                                   sum(part[1] for part in parts) if parts and declared.of else None, len(parts))
+            asked = [property for property in (declared.total, declared.of) if property]
+            telling = [
+                known
+                for known in things
+                if known.type == declared.on
+                and known.state != State.SILENT
+                and not any(known.suspect(property) or known.value(property) is None for property in asked)
+            ]
+            figures[name] = Figure(
+                sum(known.value(declared.total) for known in telling) if telling else None,
+                sum(known.value(declared.of) for known in telling) if telling and declared.of else None,
+                len(telling),
+            )
         return Summary(Counter(known.state for known in things), firing, figures)
 
     async def _follow(self) -> None:
-        async for entities in self._portal.sense.follow(self._actor, self._portal.tenant, tuple(self._types),
-                                                         COALESCE_S):
+        async for entities in self._portal.sense.follow(
+            self._actor, self._portal.tenant, tuple(self._types), COALESCE_S
+        ):
             self._changed.update((entity.id, entity) for entity in entities)
             self._wake.set()
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from itertools import pairwise
 from statistics import median
 from typing import Literal, TypeAlias
 
@@ -37,9 +38,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class Series:
-    """Samples from `begin` to `end`; `bucket` in microseconds, 0 for single observations. `past`: it ends before now."""
+    """Samples from `begin` to `end`. `bucket` in microseconds, 0 for single observations. `past`: ends before now."""
 
-    property: str
+    shown: str
     span: Span
     begin: int
     end: int
@@ -58,8 +59,14 @@ async def series(portal: Portal, actor: Actor, thing: Thing, kind: ThingType, na
     length = SPANS[span]
     past = length is not None and thing.observed_at is not None and thing.observed_at < now - length
     end = (thing.observed_at or now) + 1 if past else now
-    query = HistoryQuery(tenant=portal.tenant, entities=(thing.id,), attributes=(name,),
-                         begin=None if length is None else end - length, end=end, limit=POINTS_MAX + 1)
+    query = HistoryQuery(
+        tenant=portal.tenant,
+        entities=(thing.id,),
+        attributes=(name,),
+        begin=None if length is None else end - length,
+        end=end,
+        limit=POINTS_MAX + 1,
+    )
     rows = await portal.sense.history(actor, query)
     if rows.height <= POINTS_MAX:
         bucket, samples = 0, _observations(rows)
@@ -72,13 +79,20 @@ async def series(portal: Portal, actor: Actor, thing: Thing, kind: ThingType, na
 
 
 def _observations(rows: pl.DataFrame) -> list[Sample]:
-    return [Sample(at, value, value, value, bool(marks & Mark.SUSPECT)) for at, value, marks in
-            rows.filter(pl.col("number").is_not_null()).select("at", "number", "marks").iter_rows()]
+    return [
+        Sample(at, value, value, value, bool(marks & Mark.SUSPECT))
+        for at, value, marks in rows.filter(pl.col("number").is_not_null()).select("at", "number", "marks").iter_rows()
+    ]
 
 
 def _buckets(rows: pl.DataFrame) -> list[Sample]:
-    return [Sample(*row) for row in rows.filter(pl.col("avg").is_not_null())
-            .select("bucket", "avg", "min", "max").sort("bucket").iter_rows()]
+    return [
+        Sample(*row)
+        for row in rows.filter(pl.col("avg").is_not_null())
+        .select("bucket", "avg", "min", "max")
+        .sort("bucket")
+        .iter_rows()
+    ]
 
 
 def with_gaps(samples: Sequence[Sample], bucket: int, silent_after: int | None) -> list[Sample]:
@@ -86,7 +100,7 @@ def with_gaps(samples: Sequence[Sample], bucket: int, silent_after: int | None) 
 
     Where it promises nothing, five times the median interval counts as a gap.
     """
-    steps = [later.at - earlier.at for earlier, later in zip(samples, samples[1:], strict=False)]
+    steps = [later.at - earlier.at for earlier, later in pairwise(samples)]
     if not steps:
         return list(samples)
     longest = max(silent_after or 5 * median(steps), 2 * bucket)
@@ -99,6 +113,7 @@ def with_gaps(samples: Sequence[Sample], bucket: int, silent_after: int | None) 
 
 
 # --- the same as SVG --------------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class Tick:
@@ -144,17 +159,30 @@ def draw(seen: Series, zone: tzinfo, lang: Language, percent: bool = False) -> D
 
     pieces, gaps = _pieces(seen.samples)
     ups = [floor + step * n for n in range(round((ceiling - floor) / step) + 1)]
-    band = "" if not seen.bucket else "".join(_closed(
-        [(x(s.at), y(s.high or 0.0)) for s in piece] + [(x(s.at), y(s.low or 0.0)) for s in reversed(piece)])
-        for piece in pieces)
+    band = (
+        ""
+        if not seen.bucket
+        else "".join(
+            _closed(
+                [(x(s.at), y(s.high or 0.0)) for s in piece] + [(x(s.at), y(s.low or 0.0)) for s in reversed(piece)]
+            )
+            for piece in pieces
+        )
+    )
     return Drawing(
-        "".join("M" + "L".join(f"{x(s.at)} {y(s.value or 0.0)}" for s in piece) + ("h.1" if len(piece) == 1 else "")
-                for piece in pieces),
-        band, [(x(begin), x(end) - x(begin)) for begin, end in gaps],
+        "".join(
+            "M" + "L".join(f"{x(s.at)} {y(s.value or 0.0)}" for s in piece) + ("h.1" if len(piece) == 1 else "")
+            for piece in pieces
+        ),
+        band,
+        [(x(begin), x(end) - x(begin)) for begin, end in gaps],
         [(x(s.at), y(s.value or 0.0)) for s in observed if s.suspect],
         [Tick(x(at), text) for at, text in _times(seen.begin, seen.end, zone, lang)],
-        [Tick(y(value), f"{figures.percent(value)}%" if percent else figures.number(round(value, 10)))
-         for value in ups])
+        [
+            Tick(y(value), f"{figures.percent(value)}%" if percent else figures.number(round(value, 10)))
+            for value in ups
+        ],
+    )
 
 
 def _pieces(samples: Sequence[Sample]) -> tuple[list[list[Sample]], list[tuple[int, int]]]:
@@ -187,8 +215,10 @@ def _exponent(value: float) -> int:
 def _times(begin: int, end: int, zone: tzinfo, lang: Language) -> list[tuple[int, str]]:
     """At most eight full local hours or days within the range."""
     span = end - begin
-    hours = next((h for h in (1, 2, 3, 6, 12, 24, 48, 24 * 7, 24 * 14, 24 * 30, 24 * 91, 24 * 365)
-                  if span / (h * HOUR) <= 8), 24 * 3650)
+    hours = next(
+        (h for h in (1, 2, 3, 6, 12, 24, 48, 24 * 7, 24 * 14, 24 * 30, 24 * 91, 24 * 365) if span / (h * HOUR) <= 8),
+        24 * 3650,
+    )
     start = moment(begin).astimezone(zone)
     tick = start.replace(minute=0, second=0, microsecond=0, hour=start.hour if hours < 24 else 0)
     ticks = []

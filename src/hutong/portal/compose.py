@@ -22,20 +22,35 @@ def platform(pack: Pack, mission: Mission) -> Platform:
     files = {type(file): file for file in pack.files.values()}
     entities, sources = files.get(EntitiesFile), files.get(SourcesFile)
     alerts, views = files.get(AlertsFile), files.get(ViewsFile)
-    types = tuple(ThingType(name, declared, silent_after(sources, name)) for name, declared in
-                  (entities.entity.items() if isinstance(entities, EntitiesFile) else ()))
+    types = tuple(
+        ThingType(name, declared, silent_after(sources, name))
+        for name, declared in (entities.entity.items() if isinstance(entities, EntitiesFile) else ())
+    )
     return Platform(
-        name=pack.name, sector=pack.sector, types=types, texts=pack.texts,
+        name=pack.name,
+        sector=pack.sector,
+        types=types,
+        texts=pack.texts,
         implements=tuple(mission.platforms[id] for id in pack.implements if id in mission.platforms),
-        alerts=alerts.alert if isinstance(alerts, AlertsFile) else {},
+        alerts={f"{pack.name}.{name}": one for name, one in alerts.alert.items()}
+        if isinstance(alerts, AlertsFile)
+        else {},
         figures=views.figure if isinstance(views, ViewsFile) else {},
-        simulated=SimulateFile in files)
+        simulated=SimulateFile in files,
+    )
 
 
 def silent_after(sources: object, type_name: str) -> int | None:
     """The most patient of the sources of a type, in microseconds: a thing may come from any of them."""
-    spans = [duration(source.silent_after) for source in sources.source.values()
-             if source.entity == type_name and source.silent_after] if isinstance(sources, SourcesFile) else []
+    spans = (
+        [
+            duration(source.silent_after)
+            for source in sources.source.values()
+            if source.entity == type_name and source.silent_after
+        ]
+        if isinstance(sources, SourcesFile)
+        else []
+    )
     return max(spans, default=None)
 
 
@@ -43,7 +58,11 @@ def city(loaded: LoadedCity) -> City:
     declared = loaded.declared
     shapes = loaded.districts()
     return City(
-        id=declared.name, name={"zh": declared.zh, "en": declared.en}, code=declared.code,
-        zone=ZoneInfo(declared.timezone), demo=declared.demo,
+        id=declared.name,
+        name={"zh": declared.zh, "en": declared.en},
+        code=declared.code,
+        zone=ZoneInfo(declared.timezone),
+        demo=declared.demo,
         departments=tuple({"zh": one.zh, "en": one.en} for one in loaded.departments.values()),
-        districts=msgspec.json.decode(shapes) if shapes else {"type": "FeatureCollection", "features": []})
+        districts=msgspec.json.decode(shapes) if shapes else {"type": "FeatureCollection", "features": []},
+    )

@@ -66,8 +66,9 @@ def wall_ms(at: int, zone: tzinfo) -> int:
 
 def duration(microseconds: int, lang: Language) -> str:
     """The largest whole unit: `3 分钟`, `2 h`, `5 d`."""
-    name, size = next(((n, s) for n, s in (("d", DAY), ("h", HOUR), ("min", MINUTE)) if microseconds >= s),
-                      ("min", MINUTE))
+    name, size = next(
+        ((n, s) for n, s in (("d", DAY), ("h", HOUR), ("min", MINUTE)) if microseconds >= s), ("min", MINUTE)
+    )
     count = microseconds // size
     return words(lang)("time.under_minute") if count < 1 else words(lang)(f"time.{name}", n=count)
 

@@ -1,4 +1,4 @@
-"""A small map drawn as SVG on the server: it stands alone without JavaScript and in print, and until the live one is there."""
+"""A map drawn as SVG on the server: it stands without JavaScript, in print, and until the live one is there."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -59,8 +59,10 @@ class Projection:
         self.width, self.height = width, round((self._north - south) * self._scale) + 2 * margin
 
     def __call__(self, lon: float, lat: float) -> tuple[float, float]:
-        return (round((lon - self._west) * self._squeeze * self._scale + self._margin, 1),
-                round((self._north - lat) * self._scale + self._margin, 1))
+        return (
+            round((lon - self._west) * self._squeeze * self._scale + self._margin, 1),
+            round((self._north - lat) * self._scale + self._margin, 1),
+        )
 
 
 def rings(geometry: Mapping[str, Any]) -> list[list[list[float]]]:
@@ -82,7 +84,8 @@ class Atlas:
         self._features = districts["features"]
         self.box = bounds(self._features)
         self.names: Mapping[str, Mapping[Language, str]] = {
-            feature["properties"]["code"]: feature["properties"] for feature in self._features}
+            feature["properties"]["code"]: feature["properties"] for feature in self._features
+        }
         self._outlines = lru_cache(maxsize=32)(self._draw)
 
     def district(self, place: str, lang: Language) -> str:
@@ -97,11 +100,24 @@ class Atlas:
         inside = [thing for thing in placed if _within(thing, box)]
         order = list(State)[::-1]
         projection = Projection(box, width)
-        points = [Point(thing.id, thing.name[lang], thing.state, shape(
-            thing.state, *projection(thing.lon or 0.0, thing.lat or 0.0)))
-            for thing in sorted(inside, key=lambda thing: order.index(thing.state))]
-        return Map(projection.width, projection.height, box, self._outlines(box, width, lang), points,
-                   len(things) - len(placed), len(placed) - len(inside))
+        points = [
+            Point(
+                thing.id,
+                thing.name[lang],
+                thing.state,
+                shape(thing.state, *projection(thing.lon or 0.0, thing.lat or 0.0)),
+            )
+            for thing in sorted(inside, key=lambda thing: order.index(thing.state))
+        ]
+        return Map(
+            projection.width,
+            projection.height,
+            box,
+            self._outlines(box, width, lang),
+            points,
+            len(things) - len(placed),
+            len(placed) - len(inside),
+        )
 
     def around(self, placed: Sequence[Thing]) -> Box:
         """A box around the things in the city; around all of them if none is there; the city if there is none."""
@@ -114,15 +130,24 @@ class Atlas:
 
     def _draw(self, box: Box, width: int, lang: Language) -> Sequence[Outline]:
         projection = Projection(box, width)
-        outlines, taken = [], []
+        outlines: list[Outline] = []
+        taken: list[tuple[float, float, float]] = []
         for feature in sorted(self._features, key=lambda feature: -_area(feature)):
-            path = "".join("M" + "L".join(f"{x} {y}" for x, y in (projection(*point) for point in ring)) + "Z"
-                           for ring in rings(feature["geometry"]))
+            path = "".join(
+                "M" + "L".join(f"{x} {y}" for x, y in (projection(*point) for point in ring)) + "Z"
+                for ring in rings(feature["geometry"])
+            )
             words = feature["properties"]
             x, y = projection(*words["label"])
             half = len(words[lang]) * (7 if lang == "zh" else 3.6)
-            fits = half < x < width - half and 10 < y < projection.height - 10 and all(
-                abs(x - other_x) > half + other_half or abs(y - other_y) > 16 for other_x, other_y, other_half in taken)
+            fits = (
+                half < x < width - half
+                and 10 < y < projection.height - 10
+                and all(
+                    abs(x - other_x) > half + other_half or abs(y - other_y) > 16
+                    for other_x, other_y, other_half in taken
+                )
+            )
             if fits:
                 taken.append((x, y, half))
             outlines.append(Outline(words["code"], words[lang] if fits else "", path, x, y))
@@ -144,7 +169,7 @@ def shape(state: State, x: float, y: float, size: float | None = None) -> str:
     r = size or _SIZES[state]
     match state:
         case State.ALARM:
-            return f"M{x} {y - r:.1f}L{x + r:.1f} {y + r * .8:.1f}H{x - r:.1f}Z"
+            return f"M{x} {y - r:.1f}L{x + r:.1f} {y + r * 0.8:.1f}H{x - r:.1f}Z"
         case State.WATCH:
             return f"M{x} {y - r:.1f}L{x + r:.1f} {y}L{x} {y + r:.1f}L{x - r:.1f} {y}Z"
         case State.SUSPECT:

@@ -43,7 +43,11 @@ class Platform:
     simulated: bool = False
 
     def text(self, lang: Language, *path: str) -> Text:
-        """The pack's words for a declared name, or for itself without a path; the bare name where it has none."""
+        """The pack's words for a declared name, or for itself without a path; the bare name where it has none.
+
+        Rules are named as the engine names them, `pack.rule`.
+        """
+        path = tuple(name.removeprefix(f"{self.name}.") for name in path)
         return self.texts[lang].get(path or ("pack",)) or Text(path[-1] if path else self.name)
 
     def label(self, type_name: str, property_name: str, lang: Language) -> str:
@@ -65,8 +69,9 @@ class City:
 
     def leads(self, platforms: Sequence[mission.Platform]) -> list[Named]:
         """The departments that the city's plan makes leaders of these platforms, each once."""
-        names = {name for platform in platforms for asked in platform.asked if asked.city == self.id
-                 for name in asked.lead}
+        names = {
+            name for platform in platforms for asked in platform.asked if asked.city == self.id for name in asked.lead
+        }
         return [department for department in self.departments if department["zh"] in names]
 
 
@@ -87,16 +92,17 @@ class Sense(Protocol):
 
     async def silence(self, actor: Actor, alert: str, until: int, note: str = "") -> Alert: ...
 
-    def follow(self, actor: Actor, tenant: str, types: Sequence[str],
-               every_s: float = 1.0) -> AsyncIterator[list[Entity]]: ...
+    def follow(
+        self, actor: Actor, tenant: str, types: Sequence[str], every_s: float = 1.0
+    ) -> AsyncIterator[list[Entity]]: ...
 
 
 @dataclass(frozen=True)
 class Portal:
     """All that the pages are given.
 
-    `actor` tells who is behind a request; `may_handle` whether an actor may acknowledge and silence alerts (asked only to show or hide the forms: the
-    engine decides again). `csrf_secret` signs forms; it must outlive a restart.
+    `actor` tells who is behind a request; `may_handle` whether an actor may acknowledge and silence alerts (asked only
+    to show or hide the forms: the engine decides again). `csrf_secret` signs forms; it must outlive a restart.
     """
 
     city: City

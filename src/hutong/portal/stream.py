@@ -54,34 +54,54 @@ class Streams:
             epoch = board.epoch
             sequence, changed, gone = board.changes(sequence)
             yield ServerSentEventMessage(
-                event="change", id=f"{epoch}-{sequence}",
-                data=msgspec.json.encode(message(self._portal, board, changed, gone, lang)).decode())
+                event="change",
+                id=f"{epoch}-{sequence}",
+                data=msgspec.json.encode(message(self._portal, board, changed, gone, lang)).decode(),
+            )
 
 
 def message(portal: Portal, board: Board, changed: list[Thing], gone: list[str], lang: Language) -> dict[str, Any]:
-    return {"at": figures.short(portal.clock.now(), portal.clock.now(), portal.city.zone, lang),
-            "things": [changed_thing(portal, board, thing, lang) for thing in changed], "gone": gone,
-            "summary": summary(board.summary, lang)}
+    return {
+        "at": figures.short(portal.clock.now(), portal.clock.now(), portal.city.zone, lang),
+        "things": [changed_thing(portal, board, thing, lang) for thing in changed],
+        "gone": gone,
+        "summary": summary(board.summary, lang),
+    }
 
 
 def changed_thing(portal: Portal, board: Board, thing: Thing, lang: Language) -> dict[str, Any]:
     kind = next(kind for kind in board.platform.types if kind.name == thing.type)
     return {
-        "id": thing.id, "name": thing.name[lang], "state": thing.state, "word": words(lang)(f"state.{thing.state}"),
+        "id": thing.id,
+        "name": thing.name[lang],
+        "state": thing.state,
+        "word": words(lang)(f"state.{thing.state}"),
         "at": thing.observed_at and figures.wall_ms(thing.observed_at, portal.city.zone),
         "time": figures.short(thing.observed_at, portal.clock.now(), portal.city.zone, lang)
-        if thing.observed_at else "",
+        if thing.observed_at
+        else "",
         "point": None if thing.lon is None else [thing.lon, thing.lat],
         "values": raw(thing, kind),
-        "texts": {value.name: {"text": value.text, "symbol": value.symbol, "share": value.share,
-                               "suspect": value.suspect, "missing": value.missing}
-                  for value in headline(thing, kind, board.platform, lang)}}
+        "texts": {
+            value.name: {
+                "text": value.text,
+                "symbol": value.symbol,
+                "share": value.share,
+                "suspect": value.suspect,
+                "missing": value.missing,
+            }
+            for value in headline(thing, kind, board.platform, lang)
+        },
+    }
 
 
 def summary(seen: Summary, lang: Language) -> Mapping[str, str]:
     """Texts by the names under which pages show them."""
-    texts = {"things": figures.number(seen.things), "reporting": figures.number(seen.reporting),
-             "firing": figures.number(seen.firing)}
+    texts = {
+        "things": figures.number(seen.things),
+        "reporting": figures.number(seen.reporting),
+        "firing": figures.number(seen.firing),
+    }
     texts |= {f"state-{state}": figures.number(seen.states[state]) for state in State}
     for name, figure in seen.figures.items():
         texts[f"figure-{name}"] = figures.MISSING if figure.total is None else figures.large(figure.total, lang)

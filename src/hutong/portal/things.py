@@ -59,23 +59,38 @@ def thing(entity: Entity, kind: ThingType, platform: Platform, alerts: Iterable[
     current = list(alerts)
     live = entity.observed_at is None or entity.modified_at - entity.observed_at <= LIVE_LAG_MAX
     return Thing(
-        id=entity.id, type=kind.name, name=names(name, entity.id.rpartition(":")[2]),
-        place=entity.place, lon=entity.lon, lat=entity.lat,
+        id=entity.id,
+        type=kind.name,
+        name=names(name, entity.id.rpartition(":")[2]),
+        place=entity.place,
+        lon=entity.lon,
+        lat=entity.lat,
         state=state(entity.observed_at, live, attributes.values(), kind, platform, current, now),
-        observed_at=entity.observed_at, attributes=attributes, source=entity.source,
+        observed_at=entity.observed_at,
+        attributes=attributes,
+        source=entity.source,
         simulated=any(attribute.marks & Mark.SIMULATED for attribute in attributes.values()),
-        live=live, firing=sum(alert.state == "firing" for alert in current))
+        live=live,
+        firing=sum(alert.state == "firing" for alert in current),
+    )
 
 
-def state(observed_at: int | None, live: bool, attributes: Iterable[Attribute], kind: ThingType, platform: Platform,
-          alerts: Iterable[Alert], now: int) -> State:
+def state(
+    observed_at: int | None,
+    live: bool,
+    attributes: Iterable[Attribute],
+    kind: ThingType,
+    platform: Platform,
+    alerts: Iterable[Alert],
+    now: int,
+) -> State:
     """Alerts about silence make a thing silent, not alarming: it is seen by its hatching already."""
-    telling = [alert for alert in alerts
-               if alert.rule in platform.alerts and not platform.alerts[alert.rule].silent_for]
+    telling = [
+        alert for alert in alerts if alert.rule in platform.alerts and not platform.alerts[alert.rule].silent_for
+    ]
     if any(alert.state == "firing" and alert.severity != "info" for alert in telling):
         return State.ALARM
-    if observed_at is None or (live and kind.silent_after is not None
-                               and now - observed_at > kind.silent_after):
+    if observed_at is None or (live and kind.silent_after is not None and now - observed_at > kind.silent_after):
         return State.SILENT
     if any(attribute.marks & Mark.SUSPECT for attribute in attributes):
         return State.SUSPECT

@@ -1,13 +1,13 @@
 """One request to a page: who asks, in which language, and how the answer is written."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import Request, Response
+from litestar.di import NamedDependency
 from litestar.enums import MediaType
 from litestar.template.base import csrf_token
 
@@ -23,12 +23,15 @@ from hutong.portal.things import State
 from hutong.portal.words import LANGUAGES, TAGS, Language, other, words
 
 HEADERS = {
-    "Content-Security-Policy": "; ".join((
-        "default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self' data: blob:",
-        "connect-src 'self'", "worker-src 'self' blob:", "manifest-src 'self'", "base-uri 'none'",
-        "form-action 'self'", "frame-ancestors 'none'")),
-    "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin", "X-Frame-Options": "DENY",
-    "Cross-Origin-Opener-Policy": "same-origin", "Permissions-Policy": "geolocation=(), camera=(), microphone=()",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+        "worker-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "geolocation=(), camera=(), microphone=()",
 }
 
 
@@ -43,9 +46,16 @@ class Site:
         self.boards = Boards(portal)
         self.streams = Streams(portal)
         self.atlas = Atlas(portal.city.districts)
-        self.templates = Environment(loader=PackageLoader("hutong.portal"), autoescape=True, undefined=StrictUndefined,
-                                     trim_blocks=True, lstrip_blocks=True)
-        self.templates.globals.update(figures=figures, State=State, ORDER=ORDER, entry=lambda name: built().entry(name), quote=quote)
+        self.templates = Environment(
+            loader=PackageLoader("hutong.portal"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.templates.globals.update(
+            figures=figures, State=State, ORDER=ORDER, entry=lambda name: built().entry(name), quote=quote
+        )
 
 
 @dataclass(frozen=True)
@@ -92,18 +102,33 @@ class Visit:
 
     def page(self, template: str, status: int = 200, **context: Any) -> Response[str]:
         """A page, or a part of one, as HTML."""
-        headers = HEADERS | {"Content-Language": TAGS[self.lang], "Cache-Control": "no-cache",
-                             "Vary": "Accept-Language, Cookie, HX-Request"}
+        headers = HEADERS | {
+            "Content-Language": TAGS[self.lang],
+            "Cache-Control": "no-cache",
+            "Vary": "Accept-Language, Cookie, HX-Request",
+        }
         return Response(self.write(template, **context), media_type=MediaType.HTML, status_code=status, headers=headers)
 
     def write(self, template: str, **context: Any) -> str:
         portal = self.site.portal
-        shared: Mapping[str, Any] = {
-            "visit": self, "lang": self.lang, "tag": TAGS[self.lang], "t": words(self.lang), "portal": portal,
-            "city": portal.city, "base": f"/{self.lang}", "atlas": self.site.atlas,
-            "other": other(self.lang), "other_tag": TAGS[other(self.lang)],
-            "csrf": csrf_token({"request": self.request}), "may_handle": portal.may_handle(self.actor)}
-        return self.site.templates.get_template(template).render(shared | context)
+        shared: dict[str, Any] = {
+            "visit": self,
+            "lang": self.lang,
+            "tag": TAGS[self.lang],
+            "t": words(self.lang),
+            "portal": portal,
+            "city": portal.city,
+            "base": f"/{self.lang}",
+            "atlas": self.site.atlas,
+            "other": other(self.lang),
+            "other_tag": TAGS[other(self.lang)],
+            "csrf": csrf_token({"request": self.request}),
+            "may_handle": portal.may_handle(self.actor),
+        }
+        return self.site.templates.get_template(template).render({**shared, **context})
+
+
+Here: TypeAlias = NamedDependency[Visit]
 
 
 def both(path: str) -> list[str]:

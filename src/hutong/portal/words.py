@@ -1,7 +1,7 @@
 """The pages' own words, one file a language, addressed by dotted keys."""
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, TypeAlias, cast
@@ -40,8 +40,8 @@ class Words:
     def __contains__(self, key: str) -> bool:
         return key in self._texts
 
-    def keys(self) -> set[str]:
-        return set(self._texts)
+    def items(self) -> Iterable[tuple[str, Any]]:
+        return self._texts.items()
 
 
 @cache

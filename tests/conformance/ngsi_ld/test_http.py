@@ -477,3 +477,10 @@ def test_ids_and_names_may_be_urls(http: httpx.Client) -> None:
     assert http.patch(attribute, json={"value": 6}).status_code == 204
     assert http.get(url, params={"options": "keyValues"}).json()["https://example.org/speed"] == 6
     assert http.delete(attribute).status_code == 204
+
+
+def test_routes_and_methods_that_there_are_not(http: httpx.Client) -> None:
+    fails(http.get("/nothing"), 404, "ResourceNotFound")
+    refused = http.put("/entities", json={})
+    fails(refused, 405, "OperationNotSupported")
+    assert {"GET", "POST"} <= {method.strip() for method in refused.headers["allow"].split(",")}

@@ -1,4 +1,4 @@
-"""The query language (clause 4.9), the scope query language (4.19) and patterns: what they mean, and what is refused."""
+"""The query language (clause 4.9), the scope query language (4.19), patterns: what they mean, what is refused."""
 
 import re
 from typing import Any
@@ -136,7 +136,10 @@ def test_any_text_is_a_query_or_an_error(text: str) -> None:
     try:
         read_q(text, CORE_CONTEXT)
     except HutongError as error:
-        assert error.fault.where.startswith("q")
+        where = error.fault.where
+    else:
+        where = "q"
+    assert where.startswith("q")
 
 
 @pytest.mark.parametrize("pattern", ["^urn:ngsi-ld:.*Building.*$", "a{2,3}", "[a-z]+", r"\d\.\(", "(a|b)c", "[])]x*"])
@@ -145,7 +148,8 @@ def test_patterns(pattern: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern", ["", "(", "a**", "(?=a)", r"(a)\1", "(?i)a", "x" * (PATTERN_LENGTH_MAX + 1), "[z-a]"]
+    "pattern",
+    ["", "(", "a**", "(?=a)", r"(a)\1", "(?i)a", "[[:alpha:]]", "[a--b]", "x" * (PATTERN_LENGTH_MAX + 1), "[z-a]"],
 )
 def test_what_is_no_pattern(pattern: str) -> None:
     with pytest.raises(InvalidInput):
@@ -161,9 +165,12 @@ def test_patterns_that_might_never_end(pattern: str) -> None:
 @given(st.text(alphabet="ab.*+?()[]{}|^$\\1,", max_size=20))
 def test_any_text_is_a_pattern_or_an_error(text: str) -> None:
     try:
-        assert re.compile(read_pattern(text, "q"))
+        re.compile(read_pattern(text, "q"))
     except HutongError as error:
-        assert error.fault.where == "q"
+        where = error.fault.where
+    else:
+        where = "q"
+    assert where == "q"
 
 
 @pytest.mark.parametrize(

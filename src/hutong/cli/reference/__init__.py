@@ -15,6 +15,7 @@ from hutong.cli.reference.pack_keys import pack_keys
 from hutong.cli.reference.roles import roles
 from hutong.cli.reference.routes import routes
 from hutong.cli.reference.units import unit_codes
+from hutong.cli.runtime import choose_city
 from hutong.kernel.packs import read_packs
 
 
@@ -28,7 +29,7 @@ def pages(composition: Composition, program: click.Group) -> Mapping[str, str]:
         "units.md": unit_codes(),
         "errors.md": errors(),
         "cli.md": commands(program),
-        "http.md": routes(),
+        "http.md": routes(choose_city("", packs, composition)),
         "roles.md": roles(),
         "bounds.md": bounds(),
         "mission.md": mission_report(composition, (), packs).markdown(),

@@ -51,8 +51,8 @@ def _bounds(tree: ast.Module, source: str) -> Iterator[Bound]:
     for statement in (each for scope in scopes for each in scope):
         match statement:
             case (
-                ast.Assign(targets=[ast.Name(id=name)], value=(ast.Constant() | ast.BinOp()) as value)
-                | ast.AnnAssign(target=ast.Name(id=name), value=(ast.Constant() | ast.BinOp()) as value)
+                ast.Assign(targets=[ast.Name(id=name)], value=(ast.Constant() | ast.BinOp() | ast.Name()) as value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=(ast.Constant() | ast.BinOp() | ast.Name()) as value)
             ) if _BOUND.fullmatch(name) and ast.unparse(value) != "None":
                 note = lines[statement.lineno - 1][value.end_col_offset or 0 :].partition("#")[2].strip()
                 yield Bound(name, ast.get_source_segment(source, value) or "", note)

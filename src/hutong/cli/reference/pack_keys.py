@@ -35,8 +35,8 @@ def pack_keys(files: Mapping[str, type[Struct]]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _section(kind: inspect.StructType, above: str) -> Iterator[str]:
-    for field in kind.fields:
+def _section(table: inspect.StructType, above: str) -> Iterator[str]:
+    for field in table.fields:
         path = f"{above}{field.encode_name}"
         yield from ("", f"### `{path}`", "", _capital(note(field.type)) + ".", "", _form(field))
         yield from (f"{text}" for mark, text in _MARKS if marked(field.type, mark))
@@ -45,8 +45,9 @@ def _section(kind: inspect.StructType, above: str) -> Iterator[str]:
             path, inner = f"{path}.<name>", bare(inner.value_type)
         elif isinstance(inner, inspect.ListType):
             path, inner = f"{path}[ ]", bare(inner.item_type)
-        if isinstance(inner, inspect.StructType):
-            yield from _section(inner, f"{path}.")
+        for kind in inner.types if isinstance(inner, inspect.UnionType) else (inner,):
+            if isinstance(kind, inspect.StructType):
+                yield from _section(kind, f"{path}.")
 
 
 def _form(field: inspect.Field) -> str:

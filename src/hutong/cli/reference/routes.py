@@ -13,7 +13,7 @@ from hutong.cli.runtime import Runtime, Settings
 from hutong.cli.web import web
 from hutong.kernel.clock import FrozenClock
 from hutong.kernel.ids import CountedIds
-from hutong.kernel.packs import Packs
+from hutong.kernel.packs import City, Packs
 
 _INTRODUCTION = """Written by `hutong reference` from the application itself; a running city serves the same as OpenAPI
 at `/api/openapi.json`. Send a token as `Authorization: Bearer ht_…`; without one, what is open can be read. Errors are
@@ -32,10 +32,10 @@ class Route(NamedTuple):
     listed: bool
 
 
-def routes() -> str:
-    """Every route as Markdown, each with a heading of its own."""
+def routes(city: City | None) -> str:
+    """Every route of a city as Markdown, each with a heading of its own."""
     parts = ["# HTTP routes HTTP 接口", "", _INTRODUCTION]
-    found = served()
+    found = served(city)
     for title, listed in (("Interfaces", True), ("Pages, and what they load", False)):
         parts += ["", f"## {title}"]
         for route in found:
@@ -44,10 +44,10 @@ def routes() -> str:
     return "\n".join(parts) + "\n"
 
 
-def served() -> Sequence[Route]:
-    """Every route of a city without packs, in order of its address."""
+def served(city: City | None) -> Sequence[Route]:
+    """Every route of a city without packs, in order of its address; without a city there are no pages."""
     with tempfile.TemporaryDirectory(prefix="hutong-routes-") as folder:
-        runtime = Runtime(Settings(data=Path(folder)), Packs({}), None, FrozenClock(0), CountedIds())
+        runtime = Runtime(Settings(data=Path(folder)), Packs({}), city, FrozenClock(0), CountedIds())
         runtime.start(beating=False)
         try:
             return sorted(_routes(web(runtime)))

@@ -23,13 +23,13 @@ Locate = Callable[[float, float], str]
 
 
 class Working:
-    """An entity while a group of commands is being applied."""
+    """An entity while a group of commands is being applied. `settled`: types, scopes and place are as they were."""
 
-    __slots__ = ("block", "created", "dirty", "doc", "overlay", "row", "stored")
+    __slots__ = ("block", "dirty", "doc", "overlay", "row", "settled", "stored")
 
     def __init__(self, row: EntityRow, doc: dict[str, Attribute] | None, overlay: Overlay | None) -> None:
         self.row, self.doc, self.overlay = row, doc, overlay
-        self.stored = row.seq != 0
+        self.stored = self.settled = row.seq != 0
         self.dirty = False
         self.block: Block | None = None
 
@@ -37,9 +37,25 @@ class Working:
     def of(cls, row: EntityRow, overlay: Overlay | None) -> "Working":
         return cls(row, _DOC.decode(row.doc), overlay)
 
+    def hear(self, at: int | None, now: int) -> None:
+        """Bring the time of observation forward. What has no time of its own counts only where nothing has one.
+
+        To be called before the attribute is set.
+        """
+        known = self.row.observed_at
+        if at is None:
+            if known is None or (now > known and not self._timed()):
+                self.row.observed_at = now
+        elif known is None or at > known or not self._timed():
+            self.row.observed_at = at
+
+    def _timed(self) -> bool:
+        doc = self.doc or {}
+        return any(one.observed_at is not None and not one.marks & DERIVED for one in doc.values())
+
     def begin(self, at: int, overlay: Overlay | None) -> None:
         """Start to exist, perhaps again."""
-        row = self.row
+        row, self.settled = self.row, False
         row.created_at, row.place, row.rules, row.version = at, "", "", 0
         row.observed_at, row.lon, row.lat, row.west, row.south, row.east, row.north = (None,) * 7
         self.doc, self.overlay = {}, overlay
@@ -155,22 +171,26 @@ class Changer:
     def _create(self, change: Change, entity: Working, block: Block) -> None:
         row = entity.row
         entity.begin(block.head.recorded_at, self._overlay(change.types))
-        self._name_types(row, change.types, change.scopes or ())
+        self._name_types(entity, change.types, change.scopes or ())
         block.note(CREATED, row.id, row.type, extra=_types(change.types, change.scopes or ()))
         entity.touch(block)
 
     def _retype(self, change: Change, entity: Working, block: Block) -> None:
         row = entity.row
+        if change.scopes is None and not row.types and change.types == (row.type,):
+            return  # as nearly always
         before_types, before_scopes = types_of(row), scopes_of(row)
-        types = tuple(dict.fromkeys((*before_types, *change.types)))
+        kept = () if change.verb is Verb.REPLACE and change.types else before_types
+        types = tuple(dict.fromkeys((*kept, *change.types)))
         scopes = before_scopes if change.scopes is None else change.scopes
         if types != before_types or scopes != before_scopes:
-            self._name_types(row, types, scopes)
+            self._name_types(entity, types, scopes)
             entity.overlay = self._overlay(types)
             block.note(RETYPED, row.id, row.type, extra=_types(types, scopes))
             entity.touch(block)
 
-    def _name_types(self, row: EntityRow, types: tuple[str, ...], scopes: tuple[str, ...]) -> None:
+    def _name_types(self, entity: Working, types: tuple[str, ...], scopes: tuple[str, ...]) -> None:
+        row, entity.settled = entity.row, False
         declared = [name for name in types if name in self.overlays]
         row.type = (declared or list(types))[0]
         row.types = _ENCODER.encode(types).decode() if len(types) > 1 else ""
@@ -205,7 +225,7 @@ class Changer:
         block.note(UNSET, entity.row.id, entity.row.type, key)
         entity.touch(block)
         if key == "location":
-            self._place(entity.row, None)
+            self._place(entity, None)
 
     def _set(self, change: Change, entity: Working, block: Block, marks: int) -> Changed:
         doc, row, verb = entity.doc, entity.row, change.verb
@@ -255,13 +275,11 @@ class Changer:
                 if _alike(old, attribute):
                     continue
             attribute.created_at, attribute.modified_at = old.created_at if old is not None else now, now
+            entity.hear(at, now)
             doc[key] = attribute
             block.add(SET, row.id, row.type, key, attribute)
             if attribute.kind == "G" and key == "location":
-                self._place(row, attribute)
-            seen = now if at is None else at
-            if row.observed_at is None or seen > row.observed_at:
-                row.observed_at = seen
+                self._place(entity, attribute)
             done.append(key)
             current = True
         if current:
@@ -270,8 +288,10 @@ class Changer:
 
     # --- what follows from a change ---
 
-    def derive(self, entity: Working, block: Block, key: str, value: Any, observed_at: int | None) -> None:
-        """Set a derived property, or remove it where the result is missing."""
+    def derive(
+        self, entity: Working, block: Block, key: str, value: Any, observed_at: int | None, suspect: bool
+    ) -> None:
+        """Set a derived property, or remove it where the result is missing. `suspect`: what it comes from is."""
         assert entity.doc is not None
         assert entity.overlay is not None
         old = entity.doc.get(key)
@@ -285,7 +305,7 @@ class Changer:
             value=value,
             observed_at=observed_at,
             unit=declaration.unit or None,
-            marks=DERIVED | block_marks(entity, key),
+            marks=DERIVED | block_marks(entity, key) | (SUSPECT if suspect else 0),
             created_at=old.created_at if old else now,
             modified_at=now,
         )
@@ -300,17 +320,14 @@ class Changer:
         block.add(SET, entity.row.id, entity.row.type, key, attribute)
         entity.touch(block)
 
-    def suspect(self, entity: Working, block: Block, key: str, suspect: bool) -> None:
-        """Mark a value as outside its range, or take the mark away."""
-        assert entity.doc is not None
-        attribute = entity.doc.get(key)
-        if attribute is not None and bool(attribute.marks & SUSPECT) != suspect:
-            attribute.marks ^= SUSPECT
-            block.note(MARKED, entity.row.id, entity.row.type, key, marks=attribute.marks)
-            entity.touch(block)
+    def tell_marks(self, entity: Working, block: Block, key: str, marks: int) -> None:
+        """Note that the marks of an attribute are others now, though it was not set."""
+        block.note(MARKED, entity.row.id, entity.row.type, key, marks=marks)
+        entity.touch(block)
 
-    def _place(self, row: EntityRow, location: Attribute | None) -> None:
+    def _place(self, entity: Working, location: Attribute | None) -> None:
         """Bring the row's point, bounding box and administrative code up to date."""
+        row, entity.settled = entity.row, False
         if location is None:
             row.lon = row.lat = row.west = row.south = row.east = row.north = None
             row.place = ""
@@ -339,7 +356,7 @@ class Changer:
         types, scopes = attribute.value
         if op == CREATED:
             entity.begin(block.head.recorded_at, self._overlay(tuple(types)))
-        self._name_types(entity.row, tuple(types), tuple(scopes))
+        self._name_types(entity, tuple(types), tuple(scopes))
         entity.overlay = self._overlay(tuple(types))
         entity.touch(block)
 
@@ -354,26 +371,25 @@ class Changer:
         elif op == UNSET:
             doc.pop(key, None)
             if key == "location":
-                self._place(entity.row, None)
+                self._place(entity, None)
         else:
+            if not attribute.marks & DERIVED:
+                entity.hear(attribute.observed_at, now)
             attribute.created_at, attribute.modified_at = old.created_at if old is not None else now, now
             doc[key] = attribute
             if attribute.kind == "G" and key == "location":
-                self._place(entity.row, attribute)
-            seen = now if attribute.observed_at is None else attribute.observed_at
-            if not attribute.marks & DERIVED and (entity.row.observed_at is None or seen > entity.row.observed_at):
-                entity.row.observed_at = seen
+                self._place(entity, attribute)
 
 
 def block_marks(entity: Working, key: str) -> int:
-    """Marks that a derived value inherits: what is computed from simulated or suspect values is so too."""
+    """Marks that a derived value inherits, but for suspicion: what is computed from simulated values is so too."""
     assert entity.doc is not None
     assert entity.overlay is not None
     marks = 0
     for name in entity.overlay.derivations[key].columns:
         if (source := entity.doc.get(name)) is not None:
             marks |= source.marks
-    return marks & ~DERIVED
+    return marks & ~(DERIVED | SUSPECT)
 
 
 def types_of(row: EntityRow) -> tuple[str, ...]:

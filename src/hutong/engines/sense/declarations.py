@@ -167,9 +167,7 @@ Fixed: TypeAlias = bool | int | float | str | list[float | str] | SpreadDeclarat
 class SeriesDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
     """How one simulated property moves."""
 
-    low: Annotated[
-        float | str, Meta(description="least value: a number, or an expression over the numbers in `fixed`")
-    ]
+    low: Annotated[float | str, Meta(description="least value: a number, or an expression over the numbers in `fixed`")]
     high: Annotated[float | str, Meta(description="greatest value, likewise")]
     day: Annotated[
         list[float],
@@ -195,9 +193,7 @@ class SimulationDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
 
     entity: Annotated[str, Meta(description="the type of the things")]
     things: Annotated[int, Meta(ge=1, le=100_000, description="how many")]
-    id: Annotated[
-        str, Meta(description="template of ids over `number`, from 1, and `code`, the administrative code")
-    ]
+    id: Annotated[str, Meta(description="template of ids over `number`, from 1, and `code`, the administrative code")]
     fixed: Annotated[
         dict[str, Fixed],
         Meta(

@@ -1,5 +1,6 @@
 """The sense engine inside the append transaction: a whole group of commands at a time."""
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -8,8 +9,8 @@ import msgspec
 import polars as pl
 
 from hutong.engines.sense.changes import Changer, Locate, Working
-from hutong.engines.sense.observations import CHANGED, LATE, SET, Block
-from hutong.engines.sense.overlay import Overlay, Rule
+from hutong.engines.sense.observations import CHANGED, SET, Block
+from hutong.engines.sense.overlay import SUSPECT, Overlay, Rule
 from hutong.engines.sense.ports import (
     Alert,
     AlertAction,
@@ -25,7 +26,7 @@ from hutong.engines.sense.ports import (
 from hutong.engines.sense.watch import Watch, states_of
 from hutong.kernel.clock import Clock
 from hutong.kernel.commands import Request
-from hutong.kernel.errors import HutongError, NotFound
+from hutong.kernel.errors import Fault, HutongError, NotFound, error_of
 from hutong.kernel.ids import Ids
 from hutong.kernel.ledger import Event, Position
 from hutong.kernel.transactions import Transaction
@@ -46,26 +47,40 @@ class Watched:
         self.overlay = overlay
         self.entities: list[Working] = []
         self.blocks: list[Block] = []
+        self.spans: list[range] = []  # where in its block each change stands
         self.at: list[int] = []
-        self.columns: dict[str, list[Any]] = {key: [] for key in overlay.columns}
-        for key in overlay.previous:
-            self.columns |= {f"{key}__previous": [], f"{key}__elapsed_s": []}
+        self.marks = 0  # all that any value seen carries
+        self._rows: list[list[Any]] = []
 
-    def add(self, entity: Working, block: Block, before: Mapping[str, tuple[Any, int]]) -> None:
-        doc = entity.doc
+    def add(self, entity: Working, block: Block, begin: int, before: Mapping[str, tuple[Any, int]]) -> None:
+        doc, overlay, at = entity.doc, self.overlay, entity.row.observed_at
         assert doc is not None
+        if at is None:
+            at = block.head.recorded_at
         self.entities.append(entity)
         self.blocks.append(block)
-        at = entity.row.observed_at
-        self.at.append(block.head.recorded_at if at is None else at)
-        for key in self.overlay.columns:
+        self.spans.append(range(begin, len(block)))
+        self.at.append(at)
+        row: list[Any] = []
+        for key in overlay.columns:
             attribute = doc.get(key)
-            self.columns[key].append(None if attribute is None else attribute.value)
-        for key in self.overlay.previous:
+            if attribute is None:
+                row.append(None)
+            else:
+                row.append(attribute.value)
+                self.marks |= attribute.marks
+        for key in overlay.previous:
             value, then = before.get(key, (None, 0))
-            now = doc[key].observed_at or self.at[-1] if key in doc else 0
-            self.columns[f"{key}__previous"].append(value)
-            self.columns[f"{key}__elapsed_s"].append((now - then) / 1e6 if value is not None and now > then else None)
+            now = doc[key].observed_at or at if key in doc else 0
+            row += (value, (now - then) / 1e6 if value is not None and now > then else None)
+        self._rows.append(row)
+
+    def frame(self) -> pl.DataFrame:
+        """Everything that the overlay computes over the rows."""
+        names = [*self.overlay.columns]
+        for key in self.overlay.previous:
+            names += (f"{key}__previous", f"{key}__elapsed_s")
+        return self.overlay.frame(dict(zip(names, zip(*self._rows, strict=True), strict=True)))
 
 
 class SenseHandler:
@@ -95,14 +110,14 @@ class SenseHandler:
         return max(1, len(command.changes)) if isinstance(command, ChangeEntities) else 1
 
     def encode(self, outcome: Any) -> bytes:
-        return msgspec.msgpack.encode(
-            [(one.id, one.created, one.changed) for one in outcome] if isinstance(outcome, list) else outcome
+        return zlib.compress(
+            msgspec.msgpack.encode([_kept(one) for one in outcome] if isinstance(outcome, list) else outcome), 1
         )
 
     def decode(self, outcome: bytes) -> Any:
-        found = msgspec.msgpack.decode(outcome)
+        found = msgspec.msgpack.decode(zlib.decompress(outcome))
         if isinstance(found, list):
-            return [Changed(id=id_, created=created, changed=tuple(changed)) for id_, created, changed in found]
+            return [_changed(*one) for one in found]
         return msgspec.convert(found, Alert) if isinstance(found, dict) else found
 
     def handle(self, tx: Transaction, requests: Sequence[Request], emit: Emit) -> Sequence[Any | HutongError]:
@@ -184,18 +199,10 @@ class SenseHandler:
             block = group.blocks[key] = Block(command.tenant, command.source, group.now)
         for change in command.changes:
             entity = self._entity(command.tenant, change.id)
-            overlay, doc = entity.overlay, entity.doc
-            before = (
-                {
-                    name: (doc[name].value, doc[name].observed_at or doc[name].modified_at)
-                    for name in overlay.previous
-                    if name in doc
-                }
-                if overlay and doc and overlay.previous
-                else {}
-            )
+            before = _past(entity)
             if change.verb == "delete" and entity.row.rules:
                 self._watch.end(entity.row, group.now, lambda id_: self._alert(tx, id_))
+            begin = len(block)
             outcome = apply(change, entity, block, command.marks)
             outcomes.append(outcome)
             overlay = entity.overlay
@@ -203,7 +210,7 @@ class SenseHandler:
                 watched = group.watched.get(overlay.name)
                 if watched is None:
                     watched = group.watched[overlay.name] = Watched(overlay)
-                watched.add(entity, block, before)
+                watched.add(entity, block, begin, before)
         return outcomes
 
     def _tick(self, tx: Transaction) -> int:
@@ -250,37 +257,55 @@ class SenseHandler:
         self._know_alerts(tx)
         for watched in self._group.watched.values():
             overlay = watched.overlay
-            frame = overlay.frame(watched.columns)
-            for key in overlay.derivations:
-                derive = self.changer.derive
-                for entity, block, at, value in zip(
-                    watched.entities, watched.blocks, watched.at, frame[key].to_list(), strict=True
-                ):
-                    if entity.doc is not None:
-                        derive(entity, block, key, value, at)
+            frame = watched.frame()
+            outside = {key: _truths(frame[f"suspect {key}"]) for key in overlay.ranges}
             for key in overlay.ranges:
-                self._suspect(watched, key, frame[f"suspect {key}"])
+                if key not in overlay.derived:
+                    self._suspect(watched, key, outside[key])
+            for key in overlay.derivations:
+                self._derive(watched, key, frame[key].to_list(), outside)
             for rule in overlay.rules:
                 if rule.when is not None:
                     self._observe(tx, watched, rule, frame)
                 elif rule.silent_for:
                     self._heard(tx, watched, rule)
 
-    def _suspect(self, watched: Watched, key: str, outside: pl.Series) -> None:
-        for entity, block, is_outside in zip(watched.entities, watched.blocks, outside.to_list(), strict=True):
-            doc = entity.doc
-            if (
-                doc is not None
-                and (attribute := doc.get(key)) is not None
-                and bool(attribute.marks & 1) != bool(is_outside)
-            ):
-                self.changer.suspect(entity, block, key, bool(is_outside))
+    def _derive(self, watched: Watched, key: str, values: Sequence[Any], outside: Mapping[str, Sequence[bool]]) -> None:
+        """Set a derived value in each row. It is suspect outside its range, and when a value that it comes from is."""
+        derive, overlay = self.changer.derive, watched.overlay
+        doubts = [truths for name in (key, *overlay.doubts[key]) if (truths := outside.get(name))]
+        suspects = [any(row) for row in zip(*doubts, strict=True)] if doubts else [False] * len(values)
+        for entity, block, at, value, suspect in zip(
+            watched.entities, watched.blocks, watched.at, values, suspects, strict=True
+        ):
+            if entity.overlay is overlay and entity.doc is not None:
+                derive(entity, block, key, value, at, suspect)
+
+    def _suspect(self, watched: Watched, key: str, outside: Sequence[bool]) -> None:
+        """Mark values outside their range, in state and in the rows that history gets, and take marks away."""
+        if not outside:
+            if not watched.marks & SUSPECT:
+                return
+            outside = [False] * len(watched.entities)
+        told: set[str] = set()
+        for entity, block, span, is_outside in zip(
+            watched.entities, watched.blocks, watched.spans, outside, strict=True
+        ):
+            attribute = entity.doc.get(key) if entity.doc is not None else None
+            if attribute is None or entity.overlay is not watched.overlay:
+                continue
+            in_row = is_outside and block.doubt(span, key, True)
+            if bool(attribute.marks & SUSPECT) != is_outside:
+                attribute.marks ^= SUSPECT
+                if not in_row or entity.row.id in told:
+                    told.add(entity.row.id)
+                    self.changer.tell_marks(entity, block, key, attribute.marks)
 
     def _observe(self, tx: Transaction, watched: Watched, rule: Rule, frame: pl.DataFrame) -> None:
-        holds = frame[f"when {rule.name}"]
+        holds = frame[f"when {rule.name}"].to_list()
         clears = frame[f"clear {rule.name}"].to_list() if rule.clear is not None else [None] * frame.height
-        for i, (entity, hold) in enumerate(zip(watched.entities, holds.to_list(), strict=True)):
-            if entity.doc is not None and (hold or (entity.row.rules and rule.name in entity.row.rules)):
+        for i, (entity, hold) in enumerate(zip(watched.entities, holds, strict=True)):
+            if (hold or entity.row.rules) and entity.doc is not None and (hold or rule.name in entity.row.rules):
                 before = entity.row.rules
                 self._watch.observe(
                     entity.row,
@@ -302,12 +327,9 @@ class SenseHandler:
     def _drop_repeats(self) -> None:
         """Late observations that history holds already are no news."""
         for block in self._group.blocks.values():
-            if LATE in block.op:
-                late = block.history(Position("", 0), late_only=True)
-                repeated = self._history.repeated(late).to_list()
-                if any(repeated):
-                    positions = [i for i, op in enumerate(block.op) if op == LATE]
-                    block.drop({i for i, again in zip(positions, repeated, strict=True) if again})
+            if positions := block.late():
+                repeated = self._history.repeated(block.history(Position("", 0), late_only=True)).to_list()
+                block.drop({i for i, again in zip(positions, repeated, strict=True) if again})
 
     def _emit_alerts(self, emit: Emit) -> None:
         group = self._group
@@ -332,6 +354,7 @@ class SenseHandler:
         group = self._group
         new: list[EntityRow] = []
         known: list[EntityRow] = []
+        settled: list[EntityRow] = []
         gone: dict[str, list[str]] = {}
         for (tenant, id_), entity in group.entities.items():
             if not entity.dirty:
@@ -339,14 +362,16 @@ class SenseHandler:
             if entity.doc is None:
                 if entity.stored:
                     gone.setdefault(tenant, []).append(id_)
+            elif entity.settled:
+                settled.append(entity.finish())
             elif entity.stored:
                 known.append(entity.finish())
             else:
                 new.append(entity.finish())
         for tenant, ids in gone.items():
             self._entities.delete(tx, tenant, ids)
-        if new or known:
-            self._entities.save(tx, new, known)
+        if new or known or settled:
+            self._entities.save(tx, new, known, settled)
         if group.alerts:
             self._alerts.save(tx, group.alerts)
 
@@ -392,8 +417,41 @@ class SenseHandler:
         return entity
 
 
+def _past(entity: Working) -> dict[str, tuple[Any, int]]:
+    """Value and time, before a change, of what rules compare with."""
+    overlay, doc = entity.overlay, entity.doc
+    past: dict[str, tuple[Any, int]] = {}
+    if overlay is not None and doc is not None:
+        for key in overlay.previous:
+            attribute = doc.get(key)
+            if attribute is not None:
+                past[key] = (attribute.value, attribute.observed_at or attribute.modified_at)
+    return past
+
+
+def _truths(column: pl.Series) -> list[bool]:
+    """The column's values, missing ones as False; empty when none is true."""
+    return [bool(value) for value in column.to_list()] if column.any() else []
+
+
 def _why(overlay: Overlay, rule: Rule, frame: pl.DataFrame, i: int) -> str:
     return overlay.why(rule, frame.row(i, named=True))
+
+
+def _kept(one: Changed) -> tuple[Any, ...]:
+    """All of an outcome, so that a repeat of the command is told the same, faults included."""
+    refused = {key: error.fault for key, error in one.refused.items()}
+    return one.id, one.created, one.changed, refused, one.error and one.error.fault
+
+
+def _changed(id: str, created: bool, changed: list[str], refused: dict[str, Any], error: Any) -> Changed:
+    return Changed(
+        id=id,
+        created=created,
+        changed=tuple(changed),
+        refused={key: error_of(msgspec.convert(fault, Fault)) for key, fault in refused.items()},
+        error=error and error_of(msgspec.convert(error, Fault)),
+    )
 
 
 class _Group:

@@ -1,13 +1,13 @@
 """Blocks of observations: the columnar payload of a `sense.changed` event, and what it does to state and history."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 import polars as pl
 
-from hutong.engines.sense.ports import HISTORY_SCHEMA, Attribute
+from hutong.engines.sense.ports import HISTORY_SCHEMA, Attribute, Mark
 from hutong.kernel.ledger import Position
 
 CHANGED = "sense.changed"
@@ -22,6 +22,9 @@ SET, LATE, UNSET, CREATED, DELETED, RETYPED, MARKED = "s", "h", "d", "c", "x", "
 _COLUMNS = ("op", "entity", "type", "attribute", "kind", "at", "number", "text", "extra", "unit", "marks")
 _SCALARS = frozenset("PRB")
 
+Cells = tuple[str, str, str, str, str, int | None, float | None, str | None, str | None, str | None, int]
+"""A row, in the order of _COLUMNS."""
+
 
 class Head(msgspec.Struct, frozen=True, array_like=True):
     """What all rows of a block share."""
@@ -33,34 +36,24 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Block:
-    """Rows under construction, or read back. Columns are plain lists of equal length."""
+    """Rows under construction, or read back."""
 
     def __init__(self, tenant: str, source: str, recorded_at: int) -> None:
         self.head = Head(FORMAT, tenant, source, recorded_at)
-        self.columns: tuple[list[Any], ...] = tuple([] for _ in _COLUMNS)
-        (
-            self.op,
-            self.entity,
-            self.type,
-            self.attribute,
-            self.kind,
-            self.at,
-            self.number,
-            self.text,
-            self.extra,
-            self.unit,
-            self.marks,
-        ) = self.columns
+        self.rows: list[Cells] = []
 
     def __len__(self) -> int:
-        return len(self.op)
+        return len(self.rows)
 
     def add(self, op: str, entity: str, type: str, attribute: str, value: Attribute) -> None:
         """Add what became of an attribute; without an observedAt its `at` is None."""
-        kind, number, text, extra, content = value.kind, None, None, None, value.value
+        kind, content = value.kind, value.value
+        number: float | None = None
+        text: str | None = None
+        extra: str | None = None
         form = content.__class__
         if value.sub is not None or value.object_type is not None or kind not in _SCALARS:
-            extra = msgspec.json.encode(value).decode()
+            extra = _encode(value).decode()
         if form is float or (form is int and -EXACT_INTEGER_MAX <= content <= EXACT_INTEGER_MAX):
             number = content
         elif form is str:
@@ -68,79 +61,82 @@ class Block:
         elif form is bool:
             kind, text = "B", "true" if content else "false"
         elif extra is None:
-            extra = msgspec.json.encode(value).decode()
-        for column, item in zip(
-            self.columns,
-            (op, entity, type, attribute, kind, value.observed_at, number, text, extra, value.unit, value.marks),
-            strict=True,
-        ):
-            column.append(item)
+            extra = _encode(value).decode()
+        self.rows.append(
+            (op, entity, type, attribute, kind, value.observed_at, number, text, extra, value.unit, value.marks)
+        )
 
     def note(
         self, op: str, entity: str, type: str, attribute: str = "", extra: str | None = None, marks: int = 0
     ) -> None:
         """Add an operation that carries no value."""
-        for column, item in zip(
-            self.columns, (op, entity, type, attribute, "", None, None, None, extra, None, marks), strict=True
-        ):
-            column.append(item)
+        self.rows.append((op, entity, type, attribute, "", None, None, None, extra, None, marks))
 
     def encode(self) -> bytes:
         """The block as bytes: compressed MessagePack; a column whose rows are all alike stands once."""
-        columns = [column[0:1] if column.count(column[0]) == len(column) else column for column in self.columns]
+        columns = [_once_if_alike(column) for column in zip(*self.rows, strict=True)]
         return zlib.compress(msgspec.msgpack.encode((self.head, len(self), columns)), COMPRESSION)
 
     @classmethod
     def decode(cls, payload: bytes) -> "Block":
         head, length, columns = msgspec.msgpack.decode(zlib.decompress(payload), type=tuple[Head, int, list[list[Any]]])
         block = cls(head.tenant, head.source, head.recorded_at)
-        for mine, column in zip(block.columns, columns, strict=True):
-            mine.extend(column * length if len(column) == 1 and length > 1 else column)
+        whole = [column * length if len(column) == 1 else column for column in columns]
+        block.rows = list(zip(*whole, strict=True))
         return block
 
     def attributes(self) -> Iterator[tuple[str, str, str, str, Attribute]]:
         """Rows as (op, entity, type, attribute key, value)."""
-        for op, entity, type_, attribute, kind, at, number, text, extra, unit, marks in zip(*self.columns, strict=True):
+        for op, entity, type_, attribute, kind, at, number, text, extra, unit, marks in self.rows:
             value = restored(kind, number, text, extra, unit, marks)
             value.observed_at = at
             yield op, entity, type_, attribute, value
 
+    def entities(self) -> set[str]:
+        """Ids of everything that the rows are about."""
+        return {row[1] for row in self.rows}
+
+    def late(self) -> list[int]:
+        """Where rows stand that came too late to be current."""
+        return [i for i, row in enumerate(self.rows) if row[0] == LATE]
+
+    def doubt(self, rows: range, attribute: str, suspect: bool) -> bool:
+        """Say of what an attribute was set to in these rows that it is suspect, or not. False where it was not set."""
+        told = [n for n in rows if self.rows[n][3] == attribute and self.rows[n][0] == SET]
+        for n in told:
+            *cells, marks = self.rows[n]
+            self.rows[n] = (*cells, marks | Mark.SUSPECT if suspect else marks & ~Mark.SUSPECT)  # type: ignore[assignment]  # the star loses the types
+        return bool(told)
+
     def drop(self, positions: set[int]) -> None:
         """Take rows out again before the block is written."""
-        for column in self.columns:
-            column[:] = [item for i, item in enumerate(column) if i not in positions]
+        self.rows = [row for i, row in enumerate(self.rows) if i not in positions]
 
     def history(self, position: Position, late_only: bool = False) -> pl.DataFrame:
         """Rows that belong to history, as a frame of HISTORY_SCHEMA."""
-        frame = pl.DataFrame(
-            {
-                "entity": self.entity,
-                "type": self.type,
-                "attribute": self.attribute,
-                "at": self.at,
-                "kind": self.kind,
-                "number": pl.Series(self.number, dtype=pl.Float64, strict=False),
-                "text": self.text,
-                "extra": self.extra,
-                "unit": self.unit,
-                "marks": self.marks,
-                "op": self.op,
-            },
-            schema_overrides={**HISTORY_SCHEMA, "op": pl.String},
-            nan_to_null=True,
-        )
-        head = self.head
-        frame = frame.filter(pl.col("op").is_in([LATE] if late_only else [SET, LATE])).with_columns(
-            at=pl.col("at").fill_null(head.recorded_at),
-            tenant=pl.lit(head.tenant),
-            recorded_at=pl.lit(head.recorded_at, pl.Int64),
-            source=pl.lit(head.source),
-            lane=pl.lit(position.lane),
-            n=pl.lit(position.n, pl.Int64),
-        )
-        return frame.select(list(HISTORY_SCHEMA))
+        head, (lane, n) = self.head, position
+        wanted = (LATE,) if late_only else (SET, LATE)
+        rows = [row for row in self.rows if row[0] in wanted]
+        columns: dict[str, Sequence[Any]] = dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True)) if rows else {}
+        if None in columns.get("at", ()):
+            columns["at"] = [head.recorded_at if at is None else at for at in columns["at"]]
+        shared = {"tenant": head.tenant, "recorded_at": head.recorded_at, "source": head.source, "lane": lane, "n": n}
+        columns |= {name: (value,) * len(rows) for name, value in shared.items()}
+        return pl.DataFrame([_series(name, columns.get(name, ())) for name in HISTORY_SCHEMA])
 
 
+def _once_if_alike(column: Sequence[Any]) -> Sequence[Any]:
+    return column[:1] if column.count(column[0]) == len(column) else column
+
+
+def _series(name: str, column: Sequence[Any]) -> pl.Series:
+    """A column of history; what is the same in all rows is not looked at row by row."""
+    alike = _once_if_alike(column) if column else column
+    made = pl.Series(name, alike, dtype=HISTORY_SCHEMA[name], strict=False, nan_to_null=True)
+    return made.new_from_index(0, len(column)) if len(alike) < len(column) else made
+
+
+_encode = msgspec.json.Encoder().encode
 _ATTRIBUTE = msgspec.json.Decoder(Attribute)
 
 

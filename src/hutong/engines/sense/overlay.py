@@ -151,6 +151,7 @@ class Overlay:
         self._where = where
         self.derivations = self._order(self._derivations())
         self.ranges = self._ranges()
+        self.doubts = {key: self._doubted(key) for key in self.derivations}
         self.rules = tuple(self._rule(key, one, place) for key, (one, place) in alerts.items())
         if self._faults:
             raise DeclarationFaults(self._faults)
@@ -227,6 +228,12 @@ class Overlay:
                 break
             ordered |= {key: waiting.pop(key) for key in ready}
         return ordered
+
+    def _doubted(self, key: str) -> frozenset[str]:
+        """Properties with a range that a derived one comes from, itself not among them."""
+        read = self.derivations[key].columns
+        below = (self._doubted(one) for one in read if one in self.derivations)
+        return frozenset(one for one in read if one in self.ranges).union(*below)
 
     def _ranges(self) -> dict[str, Expression]:
         """For each property with a range, an expression that is true outside it."""

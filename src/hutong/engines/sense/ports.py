@@ -2,8 +2,9 @@
 
 Names of types and attributes are expanded URIs, except that the default vocabulary of NGSI-LD
 (`https://uri.etsi.org/ngsi-ld/default-context/`) is left implicit: `occupancy` stands for that prefix plus
-`occupancy`; any other name is stored whole and therefore contains a colon. Instants are microseconds since the
-epoch, UTC. An attribute with a datasetId is keyed `name@datasetId`.
+`occupancy`, and terms of the core @context stand for what it says (`location`, `description`); any other name is
+stored whole and therefore contains a colon. Instants are microseconds since the epoch, UTC. An attribute with a
+datasetId is keyed `name@datasetId`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,6 +44,7 @@ class Kind(StrEnum):
 class Attribute(
     msgspec.Struct,
     omit_defaults=True,
+    gc=False,  # attributes never refer back to what holds them, and there are very many
     rename={
         "kind": "k",
         "value": "v",
@@ -298,13 +300,14 @@ class HistoryStore(Protocol):
         """Erase an entity's history."""
 
 
-class EntityRow(msgspec.Struct, kw_only=True):
+class EntityRow(msgspec.Struct):
     """An entity as the store keeps it; `doc` is the JSON of its attributes (`dict[str, Attribute]`)."""
 
-    seq: int = 0
     tenant: str
     id: str
     type: str
+    doc: str
+    seq: int = 0
     types: str = ""  # JSON list when there is more than one
     scopes: str = ""  # JSON list
     city: str = ""
@@ -315,7 +318,6 @@ class EntityRow(msgspec.Struct, kw_only=True):
     south: float | None = None
     east: float | None = None
     north: float | None = None
-    doc: str
     version: int = 1
     created_at: int = 0
     modified_at: int = 0
@@ -333,7 +335,10 @@ class EntityStore(Protocol):
 
     def load(self, tx: Transaction, tenant: str, ids: Sequence[str]) -> dict[str, EntityRow]: ...
 
-    def save(self, tx: Transaction, new: Sequence[EntityRow], known: Sequence[EntityRow]) -> None: ...
+    def save(
+        self, tx: Transaction, new: Sequence[EntityRow], known: Sequence[EntityRow], settled: Sequence[EntityRow] = ()
+    ) -> None:
+        """Write rows. Those `settled` are known ones whose types, scopes and place are as they were."""
 
     def delete(self, tx: Transaction, tenant: str, ids: Sequence[str]) -> None: ...
 

@@ -109,7 +109,7 @@ class Rebuild:
         with self._database.begin() as tx:
             working: dict[tuple[str, str], Working] = {}
             for tenant in {block.head.tenant for block in blocks}:
-                ids = list({id_ for block in blocks if block.head.tenant == tenant for id_ in block.entity})
+                ids = list({id_ for block in blocks if block.head.tenant == tenant for id_ in block.entities()})
                 for id_, row in self._entities.load(tx, tenant, ids).items():
                     working[tenant, id_] = Working.of(row, self._changer.overlays.get(row.type))
 

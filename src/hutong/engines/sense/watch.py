@@ -57,14 +57,16 @@ class Watch:
         if now is None:
             if holds:
                 self._begin(row, rule, states, at, why())
-        elif now.state == AlertState.PENDING:
-            if holds is False:
+            keep(row, states)
+            return
+        if now.state == AlertState.PENDING and holds is not None:
+            if at - now.since >= rule.hold:  # what was seen last held until now, as it does by the clock
+                now.state = AlertState.FIRING
+                self._move(load(now.alert), AlertState.FIRING, now.since + rule.hold, why() if holds else "")
+            elif not holds:
                 self._move(load(now.alert), AlertState.LAPSED, at)
                 del states[rule.name]
-            elif holds and at - now.since >= rule.hold:
-                now.state = AlertState.FIRING
-                self._move(load(now.alert), AlertState.FIRING, at, why())
-        elif (holds is False) if rule.clear is None else bool(cleared):
+        if now.state == AlertState.FIRING and ((holds is False) if rule.clear is None else bool(cleared)):
             self._move(load(now.alert), AlertState.RESOLVED, at)
             del states[rule.name]
         keep(row, states)

@@ -6,13 +6,13 @@ from urllib.parse import urlencode
 
 from litestar import Response, get, post
 from litestar.enums import RequestEncodingType
-from litestar.params import Body, Parameter
+from litestar.params import Body, FromPath, FromQuery, QueryParameter
 from litestar.response import Redirect
 
 from hutong.engines.sense.ports import Alert, AlertQuery
 from hutong.kernel.clock import HOUR
 from hutong.portal.ports import Platform
-from hutong.portal.visit import Visit, both
+from hutong.portal.visit import Here, both
 
 PAGE = 50
 NOTE_MAX = 500
@@ -40,40 +40,66 @@ class Row:
 
 
 @get(both("/alerts"), include_in_schema=False)
-async def alerts(visit: Visit, tab: Annotated[Tab, Parameter(query="state")] = "firing", platform: str = "",
-                 severity: str = "", page: int = 1, done: str = "") -> Response[str]:
+async def alerts(
+    visit: Here,
+    tab: Annotated[Tab, QueryParameter(name="state")] = "firing",
+    platform: FromQuery[str] = "",
+    severity: FromQuery[str] = "",
+    page: FromQuery[int] = 1,
+    done: FromQuery[str] = "",
+) -> Response[str]:
     portal = visit.site.portal
-    chosen = [shown for shown in portal.platforms if platform in ("", shown.name)]
-    counts = dict.fromkeys(TABS, 0)
-    rows: list[Row] = []
-    for shown in chosen:
-        board = await visit.board(shown)
+    shown = {kind.name: one for one in portal.platforms if platform in ("", one.name) for kind in one.types}
+    counts: dict[str, int] = dict.fromkeys(TABS, 0)
+    names: dict[str, str] = {}
+    for one in {one.name: one for one in shown.values()}.values():
+        board = await visit.board(one)
+        names |= {thing.id: thing.name[visit.lang] for thing in board.things()}
         for alert in board.alerts():
             counts[alert.state] += 1
-        names = {thing.id: thing.name[visit.lang] for thing in board.things()}
-        found = await portal.sense.alerts(visit.actor, AlertQuery(
-            tenant=portal.tenant, states=(tab,), types=tuple(kind.name for kind in shown.types), severity=severity,
-            limit=PAGE + 1, offset=(max(page, 1) - 1) * PAGE))
-        rows += [Row(alert, shown, names.get(alert.entity, alert.entity)) for alert in found]
+    found = await portal.sense.alerts(
+        visit.actor,
+        AlertQuery(
+            tenant=portal.tenant,
+            states=(tab,),
+            types=tuple(shown),
+            severity=severity,
+            limit=PAGE + 1,
+            offset=(max(page, 1) - 1) * PAGE,
+        ),
+    )
+    rows = [Row(alert, shown[alert.type], names.get(alert.entity, alert.entity)) for alert in found]
     order = ("critical", "warning", "info")
     rows.sort(key=lambda row: (order.index(row.alert.severity) if tab != "resolved" else 0, -row.alert.pending_since))
     query = {"platform": platform, "severity": severity}
     return visit.page(
-        "alerts.html", rows=rows[:PAGE], more=len(rows) > PAGE, number=max(page, 1), state=tab, counts=counts,
-        chosen=platform, severity=severity, hours=HOURS, done=done, tabs=TABS,
-        query=lambda **changes: urlencode({k: v for k, v in (query | changes).items() if v}))
+        "alerts.html",
+        rows=rows[:PAGE],
+        more=len(rows) > PAGE,
+        number=max(page, 1),
+        state=tab,
+        counts=counts,
+        chosen=platform,
+        severity=severity,
+        hours=HOURS,
+        done=done,
+        tabs=TABS,
+        query=lambda **changes: urlencode({k: v for k, v in (query | changes).items() if v}),
+    )
 
 
 @post(both("/alerts/{id:str}/acknowledge"), include_in_schema=False)
-async def acknowledge(visit: Visit, id: str, data: Annotated[
-        Acknowledgement, Body(media_type=RequestEncodingType.URL_ENCODED)]) -> Redirect:
+async def acknowledge(
+    visit: Here, id: FromPath[str], data: Annotated[Acknowledgement, Body(media_type=RequestEncodingType.URL_ENCODED)]
+) -> Redirect:
     await visit.site.portal.sense.acknowledge(visit.actor, id, data.note[:NOTE_MAX])
     return Redirect(f"/{visit.lang}/alerts?done=acknowledged", status_code=303)
 
 
 @post(both("/alerts/{id:str}/silence"), include_in_schema=False)
-async def silence(visit: Visit, id: str, data: Annotated[
-        Silence, Body(media_type=RequestEncodingType.URL_ENCODED)]) -> Redirect:
+async def silence(
+    visit: Here, id: FromPath[str], data: Annotated[Silence, Body(media_type=RequestEncodingType.URL_ENCODED)]
+) -> Redirect:
     hours = data.hours if data.hours in HOURS else HOURS[0]
     await visit.site.portal.sense.silence(visit.actor, id, visit.now + hours * HOUR, data.note[:NOTE_MAX])
     return Redirect(f"/{visit.lang}/alerts?done=silenced", status_code=303)

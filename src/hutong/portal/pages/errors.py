@@ -20,8 +20,11 @@ def error_pages(site: Site) -> ErrorPage:
     """The answer to an exception, as a page in the reader's language; the composition root may use it site-wide."""
 
     def page(request: Request[Any, Any, Any], error: Exception) -> Response[str]:
-        status = error.status if isinstance(error, HutongError) else (
-            error.status_code if isinstance(error, HTTPException) else 500)
+        status = (
+            error.status
+            if isinstance(error, HutongError)
+            else (error.status_code if isinstance(error, HTTPException) else 500)
+        )
         if status >= 500:
             _log.error("%s %s", request.method, request.url.path, exc_info=error)
         fault = error.fault if isinstance(error, HutongError) else None

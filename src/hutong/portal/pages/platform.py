@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from litestar import Response, get
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 
 from hutong.kernel.errors import InvalidInput, NotFound
 from hutong.portal import stream
@@ -14,7 +14,7 @@ from hutong.portal.board import Board
 from hutong.portal.ports import Platform, ThingType
 from hutong.portal.readings import headline
 from hutong.portal.things import State, Thing
-from hutong.portal.visit import Visit, both, wants_part
+from hutong.portal.visit import Here, Visit, both, wants_part
 from hutong.portal.words import Language
 
 SIZES = (25, 50, 100)
@@ -59,27 +59,30 @@ def found_platform(visit: Visit, name: str) -> Platform:
 def listed(things: list[Thing], asked: Listing, lang: Language, kind: ThingType | None) -> Page:
     """Filter, sort and cut. Without a sort the most urgent come first."""
     wanted = asked.q.strip().casefold()
-    found = [thing for thing in things
-             if (not wanted or wanted in thing.name[lang].casefold() or wanted in thing.id.casefold())
-             and (not asked.state or thing.state == asked.state)
-             and (not asked.district or thing.place.startswith(asked.district))]
+    found = [
+        thing
+        for thing in things
+        if (not wanted or wanted in thing.name[lang].casefold() or wanted in thing.id.casefold())
+        and (not asked.state or thing.state == asked.state)
+        and (not asked.district or thing.place.startswith(asked.district))
+    ]
     column = asked.sort.removeprefix("-")
     found.sort(key=lambda thing: (thing.name[lang], thing.id))
-    found.sort(key=_order(column, kind), reverse=asked.sort.startswith("-"))
+    found.sort(key=_order(column, kind, lang), reverse=asked.sort.startswith("-"))
     if column:  # what has no value comes last, either way
         found.sort(key=lambda thing: _missing(thing, column))
     pages = max(1, -(-len(found) // asked.size))
     start = (min(asked.page, pages) - 1) * asked.size
-    return Page(found[start:start + asked.size], len(found), pages)
+    return Page(found[start : start + asked.size], len(found), pages)
 
 
-def _order(column: str, kind: ThingType | None) -> Callable[[Thing], Any]:
+def _order(column: str, kind: ThingType | None, lang: Language) -> Callable[[Thing], Any]:
     urgency = {state: n for n, state in enumerate(State)}
     match column:
         case "" | "state":
             return lambda thing: urgency[thing.state]
         case "name":
-            return lambda thing: 0
+            return lambda thing: thing.name[lang]
         case "at":
             return lambda thing: thing.observed_at or 0
         case _ if kind and column in kind.declaration.property:
@@ -95,48 +98,81 @@ def _missing(thing: Thing, column: str) -> bool:
 
 
 @get(both("/platforms/{name:str}"), include_in_schema=False)
-async def platform(visit: Visit, name: str, q: str = "", only: Annotated[str, Parameter(query="state")] = "",
-                   district: str = "", sort: str = "", page: int = 1, size: int = SIZES[0]) -> Response[str]:
+async def platform(
+    visit: Here,
+    name: FromPath[str],
+    q: FromQuery[str] = "",
+    only: Annotated[str, QueryParameter(name="state")] = "",
+    district: FromQuery[str] = "",
+    sort: FromQuery[str] = "",
+    page: FromQuery[int] = 1,
+    size: FromQuery[int] = SIZES[0],
+) -> Response[str]:
     shown = found_platform(visit, name)
     board = await visit.board(shown)
-    asked = Listing(q[:200], only if only in set(State) else "", district, sort, max(1, page),
-                    size if size in SIZES else SIZES[0])
+    asked = Listing(
+        q[:200], only if only in set(State) else "", district, sort, max(1, page), size if size in SIZES else SIZES[0]
+    )
     kind = shown.types[0] if shown.types else None
     things = board.things()
     listing = listed(things, asked, visit.lang, kind)
-    context = {"platform": shown, "kind": kind, "asked": asked, "listing": listing, "sizes": SIZES,
-               "readings": _readings(visit, shown), "sequence": f"{board.epoch}-{board.sequence}"}
+    context: dict[str, Any] = {
+        "platform": shown,
+        "kind": kind,
+        "asked": asked,
+        "listing": listing,
+        "sizes": SIZES,
+        "readings": _readings(visit, shown),
+        "sequence": f"{board.epoch}-{board.sequence}",
+    }
     if wants_part(visit.request):
         return visit.page("parts/things.html", **context)
     portal = visit.site.portal
     alerts = board.alerts()
     districts = sorted({thing.place[:6] for thing in things if thing.place[:6] in visit.site.atlas.names})
     return visit.page(
-        "platform.html", **context, summary=board.summary, texts=stream.summary(board.summary, visit.lang),
-        map=visit.site.atlas.map(things, visit.lang, width=720), districts=districts,
-        departments=portal.city.leads(shown.implements), alerts=alerts[:ALERTS_SHOWN], alerts_count=len(alerts),
+        "platform.html",
+        **context,
+        summary=board.summary,
+        texts=stream.summary(board.summary, visit.lang),
+        map=visit.site.atlas.map(things, visit.lang, width=720),
+        districts=districts,
+        departments=portal.city.leads(shown.implements),
+        alerts=alerts[:ALERTS_SHOWN],
+        alerts_count=len(alerts),
         names={thing.id: thing.name[visit.lang] for thing in things},
-        simulated=any(thing.simulated for thing in things))
+        simulated=any(thing.simulated for thing in things),
+    )
 
 
 @get(both("/platforms/{name:str}/alerts"), include_in_schema=False)
-async def alerts_part(visit: Visit, name: str) -> Response[str]:
+async def alerts_part(visit: Here, name: FromPath[str]) -> Response[str]:
     """The panel of alerts, exchanged when alerts change."""
     shown = found_platform(visit, name)
     board = await visit.board(shown)
     alerts = board.alerts()
-    return visit.page("parts/alerts.html", platform=shown, alerts=alerts[:ALERTS_SHOWN], alerts_count=len(alerts),
-                      names={thing.id: thing.name[visit.lang] for thing in board.things()})
+    return visit.page(
+        "parts/alerts.html",
+        platform=shown,
+        alerts=alerts[:ALERTS_SHOWN],
+        alerts_count=len(alerts),
+        names={thing.id: thing.name[visit.lang] for thing in board.things()},
+    )
 
 
 @get(both("/platforms/{name:str}/map.json"), include_in_schema=False)
-async def map_points(visit: Visit, name: str) -> dict[str, Any]:
+async def map_points(visit: Here, name: FromPath[str]) -> dict[str, Any]:
     """Things with a place, as the live map takes them, and the change up to which this tells."""
     shown = found_platform(visit, name)
     board = await visit.board(shown)
-    return {"sequence": f"{board.epoch}-{board.sequence}",
-            "things": [stream.changed_thing(visit.site.portal, board, thing, visit.lang) for thing in board.things()
-                       if thing.lon is not None]}
+    return {
+        "sequence": f"{board.epoch}-{board.sequence}",
+        "things": [
+            stream.changed_thing(visit.site.portal, board, thing, visit.lang)
+            for thing in board.things()
+            if thing.lon is not None
+        ],
+    }
 
 
 def _readings(visit: Visit, shown: Platform) -> Callable[[Thing], Any]:

@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from litestar import Response, get
+from litestar.params import FromPath, FromQuery
 
 from hutong.engines.sense.ports import Alert, AlertQuery, HistoryQuery
 from hutong.kernel.errors import InvalidInput
@@ -15,7 +16,7 @@ from hutong.portal.pages.platform import found_platform, found_thing, type_of
 from hutong.portal.ports import Platform
 from hutong.portal.readings import all_values
 from hutong.portal.things import Thing
-from hutong.portal.visit import Visit, both, wants_part
+from hutong.portal.visit import Here, Visit, both, wants_part
 
 ALERTS_SHOWN = 20
 TABLE_ROWS = 200
@@ -23,7 +24,9 @@ AROUND_DEGREES = 0.045  # about 5 km to each side
 
 
 @get(both("/platforms/{name:str}/things/{id:path}"), include_in_schema=False)
-async def thing(visit: Visit, name: str, show: str = "", span: Span = "24h") -> Response[str]:
+async def thing(
+    visit: Here, name: FromPath[str], show: FromQuery[str] = "", span: FromQuery[Span] = "24h"
+) -> Response[str]:
     shown = found_platform(visit, name)
     board = await visit.board(shown)
     seen = await found_thing(board, _id(visit))
@@ -32,23 +35,41 @@ async def thing(visit: Visit, name: str, show: str = "", span: Span = "24h") -> 
     charted = [value for value in values if value.numeric]
     chosen = show or next((value.name for value in charted), "")
     if chosen and chosen not in {value.name for value in charted}:
-        raise InvalidInput("no such number of this thing", where="show", seen=chosen,
-                           allowed=", ".join(value.name for value in charted))
+        raise InvalidInput(
+            "no such number of this thing",
+            where="show",
+            seen=chosen,
+            allowed=", ".join(value.name for value in charted),
+        )
     series = await charts.series(visit.site.portal, visit.actor, seen, kind, chosen, span) if chosen else None
     context = _chart(visit, shown, seen, series) | {
-        "platform": shown, "thing": seen, "kind": kind, "charted": charted, "chosen": chosen, "span": span,
-        "spans": SPANS}
+        "platform": shown,
+        "thing": seen,
+        "kind": kind,
+        "charted": charted,
+        "chosen": chosen,
+        "span": span,
+        "spans": SPANS,
+    }
     if wants_part(visit.request):
         return visit.page("parts/history.html", **context)
     return visit.page(
-        "thing.html", **context, values=values, alerts=await _alerts(visit, shown, seen), names={},
-        position=await _position(visit, seen), map=_around(visit, board, seen),
+        "thing.html",
+        **context,
+        values=values,
+        alerts=await _alerts(visit, shown, seen),
+        names={},
+        position=await _position(visit, seen),
+        map=_around(visit, board, seen),
         sequence=f"{board.epoch}-{board.sequence}",
-        live={value.name for value in values if value.name in kind.declaration.headline})
+        live={value.name for value in values if value.name in kind.declaration.headline},
+    )
 
 
 @get(both("/platforms/{name:str}/history.json"), include_in_schema=False)
-async def history(visit: Visit, name: str, thing: str, show: str, span: Span = "24h") -> dict[str, Any]:
+async def history(
+    visit: Here, name: FromPath[str], thing: FromQuery[str], show: FromQuery[str], span: FromQuery[Span] = "24h"
+) -> dict[str, Any]:
     """A chart's series: `[ms, value, low, high, suspect]`, value null where a gap begins.
 
     Milliseconds are those of the city's wall clock: a chart reads the same wherever it is looked at.
@@ -66,11 +87,22 @@ async def history(visit: Visit, name: str, thing: str, show: str, span: Span = "
         return figures.wall_ms(at, zone)
 
     return {
-        "label": shown.label(kind.name, show, visit.lang), "share": _share(visit, shown, seen, show),
-        "begin": wall(series.begin), "end": wall(series.end), "bucket": series.bucket // 1000,
+        "label": shown.label(kind.name, show, visit.lang),
+        "share": _share(shown, seen, show),
+        "begin": wall(series.begin),
+        "end": wall(series.end),
+        "bucket": series.bucket // 1000,
         "samples": [[wall(s.at), s.value, s.low, s.high, s.suspect] for s in series.samples],
-        "alerts": [[wall(alert.firing_since or 0), alert.resolved_at and wall(alert.resolved_at), alert.severity,
-                    shown.text(visit.lang, "alert", alert.rule).name] for alert in alerts]}
+        "alerts": [
+            [
+                wall(alert.firing_since or 0),
+                alert.resolved_at and wall(alert.resolved_at),
+                alert.severity,
+                shown.text(visit.lang, "alert", alert.rule).name,
+            ]
+            for alert in alerts
+        ],
+    }
 
 
 def _id(visit: Visit) -> str:
@@ -79,7 +111,7 @@ def _id(visit: Visit) -> str:
     return unquote(raw.decode("ascii", "replace").partition("/things/")[2])
 
 
-def _share(visit: Visit, shown: Platform, seen: Thing, name: str) -> bool:
+def _share(shown: Platform, seen: Thing, name: str) -> bool:
     declared = type_of(shown, seen).declaration.property[name]
     return declared.type == "number" and declared.unit == "C62"
 
@@ -87,21 +119,25 @@ def _share(visit: Visit, shown: Platform, seen: Thing, name: str) -> bool:
 def _chart(visit: Visit, shown: Platform, seen: Thing, series: Series | None) -> dict[str, Any]:
     if series is None:
         return {"series": None, "drawing": None, "rows": [], "share": False}
-    share = _share(visit, shown, seen, series.property)
+    share = _share(shown, seen, series.shown)
     drawing = charts.draw(series, visit.site.portal.city.zone, visit.lang, percent=share)
 
     def written(value: float | None) -> str:
         return figures.MISSING if value is None else figures.percent(value) if share else figures.number(value)
 
-    rows = [(sample.at, written(sample.value), written(sample.low), written(sample.high), sample.suspect)
-            for sample in series.observed[::-1][:TABLE_ROWS]]
+    rows = [
+        (sample.at, written(sample.value), written(sample.low), written(sample.high), sample.suspect)
+        for sample in series.observed[::-1][:TABLE_ROWS]
+    ]
     return {"series": series, "drawing": drawing, "rows": rows, "share": share}
 
 
 async def _alerts(visit: Visit, shown: Platform, seen: Thing) -> list[Alert]:
     portal = visit.site.portal
-    found = await portal.sense.alerts(visit.actor, AlertQuery(
-        tenant=portal.tenant, entity=seen.id, states=("pending", "firing", "resolved"), limit=ALERTS_SHOWN))
+    found = await portal.sense.alerts(
+        visit.actor,
+        AlertQuery(tenant=portal.tenant, entity=seen.id, states=("pending", "firing", "resolved"), limit=ALERTS_SHOWN),
+    )
     return [alert for alert in found if alert.rule in shown.alerts]
 
 
@@ -118,6 +154,10 @@ async def _position(visit: Visit, seen: Thing) -> str:
 def _around(visit: Visit, board: Board, seen: Thing) -> Any:
     if seen.lon is None or seen.lat is None:
         return None
-    box: Box = (seen.lon - AROUND_DEGREES, seen.lat - AROUND_DEGREES * 0.48,
-                seen.lon + AROUND_DEGREES, seen.lat + AROUND_DEGREES * 0.48)
+    box: Box = (
+        seen.lon - AROUND_DEGREES,
+        seen.lat - AROUND_DEGREES * 0.48,
+        seen.lon + AROUND_DEGREES,
+        seen.lat + AROUND_DEGREES * 0.48,
+    )
     return visit.site.atlas.map(board.things(), visit.lang, width=420, box=box)

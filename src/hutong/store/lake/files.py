@@ -22,7 +22,7 @@ from hutong.store.lake.settings import LakeSettings
 ORDER = ("entity", "attribute", "at", "tenant", "n")
 """How rows are sorted within a file."""
 
-BOUNDED = ("tenant", "entity", "attribute", "at", "recorded_at")
+BOUNDED = ("entity", "attribute", "at", "recorded_at")
 """Columns whose lowest and highest values stand in the table's log."""
 
 _COUNTING = ("at", "recorded_at", "n")  # steps between neighbours are small: delta encoding beats a dictionary
@@ -63,9 +63,10 @@ def partitions(rows: pl.DataFrame) -> Iterator[tuple[str, str, pl.DataFrame]]:
 
 
 def batches(rows: pl.DataFrame, settings: LakeSettings) -> Iterator[pa.RecordBatch]:
-    """Sorted rows as Arrow batches of one row group each."""
-    table = rows.select(pl.col("marks").cast(pl.Int16) if name == "marks" else name for name in HISTORY_SCHEMA)
-    yield from table.to_arrow(compat_level=pl.CompatLevel.oldest()).to_batches(settings.row_group_rows)
+    """Sorted rows as Arrow batches of one row group each; only one of them stands in memory as Arrow."""
+    columns = [pl.col(name).cast(pl.Int16) if name == "marks" else pl.col(name) for name in HISTORY_SCHEMA]
+    for piece in rows.iter_slices(settings.row_group_rows):
+        yield from piece.select(columns).to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks().to_batches()
 
 
 def write(
@@ -77,9 +78,9 @@ def write(
     settings: LakeSettings,
     undo: ExitStack,
 ) -> list[Part]:
-    """Write sorted batches into durable new files of at most `file_rows_max` rows, which `undo` deletes again.
+    """Write sorted batches into new files of at most `file_rows_max` rows, which `undo` deletes again.
 
-    Raises OSError.
+    Their bytes are durable, their names once `sync_names` has run. Raises OSError.
     """
     home = folder / key / month
     home.mkdir(parents=True, exist_ok=True)
@@ -88,9 +89,14 @@ def write(
         path = home / f"{ids.new()}.parquet"
         undo.callback(path.unlink, missing_ok=True)
         parts.append(_write_file(path, key, month, group, settings))
-    for place in (home, home.parent, folder):
-        sync(place)
     return parts
+
+
+def sync_names(folder: Path, parts: Iterable[Part]) -> None:
+    """Make the names of new files survive a power cut."""
+    homes = {(folder / part.file.path).parent for part in parts}
+    for place in {folder, *homes, *(home.parent for home in homes)}:
+        sync(place)
 
 
 def sync(path: Path) -> None:

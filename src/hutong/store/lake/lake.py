@@ -8,9 +8,9 @@ from typing import Any
 import polars as pl
 
 from hutong.kernel.clock import Clock, moment
-from hutong.kernel.errors import Fault
+from hutong.kernel.errors import Fault, IntegrityBroken
 from hutong.kernel.ids import TimeOrderedIds
-from hutong.store.lake.files import ORDER, Part, batches, partitions, sha256, sync, type_key, write
+from hutong.store.lake.files import ORDER, Part, batches, partitions, sha256, sync, sync_names, type_key, write
 from hutong.store.lake.query import IDENTITY, Reader
 from hutong.store.lake.settings import LakeSettings
 from hutong.store.lake.spill import Spill
@@ -19,7 +19,7 @@ from hutong.store.lake.tail import extent
 
 
 class Lake:
-    """One upkeep at a time; any number of readers meanwhile."""
+    """Files, and who may change them: one that seals and one that rewrites at a time, any number of readers."""
 
     def __init__(self, folder: Path, clock: Clock, settings: LakeSettings) -> None:
         self._folder = folder
@@ -60,17 +60,15 @@ class Lake:
         with ExitStack() as undo, told(self._folder):
             for key, month, part in partitions(ordered):
                 parts += write(self._folder, key, month, batches(part, self._settings), self._ids, self._settings, undo)
+            sync_names(self._folder, parts)
             undo.pop_all()
         return self.table.commit("compact", parts, lanes=lanes, dropped=rows.height - ordered.height)
 
-    def optimise(self) -> list[Sealed]:
-        """Merge small files of a type and month, one commit for each merge, then tidy up."""
+    def merge(self) -> Sealed | None:
+        """Merge some small files of one type and month, if any are worth it."""
         month = moment(self._clock.now()).strftime("%Y-%m")
-        done = [
-            self._rewritten("optimise", [group]) for group in merges(self.table.snapshot().files, month, self._settings)
-        ]
-        self.table.tidy()
-        return done
+        group = next(merges(self.table.snapshot().files, month, self._settings), None)
+        return None if group is None else self._rewritten("optimise", [group])
 
     def retain(self, type_name: str, before: int) -> Sealed | None:
         """Delete rows of a type from before an instant: whole files where possible, others written anew."""
@@ -136,29 +134,31 @@ class Lake:
                         self._settings,
                         undo,
                     )
+            sync_names(self._folder, parts)
+            removed = pl.concat(groups)
+            dropped = int(removed["num_records"].sum()) - sum(part.file.rows for part in parts)
+            if purpose == "optimise" and dropped:
+                raise IntegrityBroken("a merge of files would lose rows", where=str(self._folder), seen=dropped)
             undo.pop_all()
-        removed = pl.concat(groups)
-        dropped = int(removed["num_records"].sum()) - sum(part.file.rows for part in parts)
         return self.table.commit(purpose, parts, removed, dropped=dropped)
 
 
 def merges(files: pl.DataFrame, month_now: str, settings: LakeSettings) -> Iterator[pl.DataFrame]:
-    """Groups of files that are worth merging: enough of like size, or all the small ones of a month that is over.
+    """Groups of files that are worth merging: `merge_files_min` of like size, or two in a month that is over.
 
-    Only files of like size are merged, so that a row is written anew about once for each `merge_files_min`-fold.
+    Only files of like size are merged: so a row is written anew a few times, however many compactions follow.
     """
     small = files.filter(pl.col("num_records") <= settings.file_rows_max // 2).sort("num_records", "path")
     for (_, month), group in small.partition_by("type_key", "month", as_dict=True, maintain_order=True).items():
-        over = str(month) < month_now
+        needed = 2 if str(month) < month_now else settings.merge_files_min
         start, held = 0, 0
         for i, rows in enumerate(group["num_records"]):
-            unlike = held and not over and rows > held * settings.merge_growth_max
-            if unlike or held + rows > settings.merge_rows_max:
-                if i - start >= settings.merge_files_min or (over and i - start > 1):
+            if held and (rows > held * settings.merge_growth_max or held + rows > settings.merge_rows_max):
+                if i - start >= needed:
                     yield group[start:i]
                 start, held = i, 0
             held += rows
-        if group.height - start >= settings.merge_files_min or (over and group.height - start > 1):
+        if group.height - start >= needed:
             yield group[start:]
 
 

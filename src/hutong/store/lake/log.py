@@ -35,13 +35,15 @@ def persist_checkpoint(log: Path, version: int) -> None:
 
 
 def mend(log: Path) -> None:
-    """Set aside a torn checkpoint and a torn newest entry, as `*.torn`."""
-    if (log / HINT).exists() and not _checkpoint_whole(log):
-        for path in (log / HINT, *log.glob("*.checkpoint.parquet")):
-            path.rename(path.with_name(path.name + ".torn"))
+    """Set aside torn checkpoints and a torn newest entry, as `*.torn`."""
+    torn = [path for path in log.glob("*.checkpoint.parquet") if not _is_parquet(path)]
+    if (log / HINT).exists() and not _names_checkpoint(log, torn):
+        torn.append(log / HINT)
     newest = max(log.glob("[0-9]*.json"), default=None)
-    if newest is not None and not _entry_whole(newest):
-        newest.rename(newest.with_name(newest.name + ".torn"))
+    if newest is not None and not _is_entry(newest):
+        torn.append(newest)
+    for path in torn:
+        path.rename(path.with_name(f"{path.name}.torn"))
 
 
 def checkpoint(log: Path, version: int) -> Path:
@@ -49,15 +51,23 @@ def checkpoint(log: Path, version: int) -> Path:
     return log / f"{version:020}.checkpoint.parquet"
 
 
-def _checkpoint_whole(log: Path) -> bool:
+def _is_parquet(path: Path) -> bool:
     try:
-        pq.read_metadata(checkpoint(log, int(json.loads((log / HINT).read_bytes())["version"])))
-    except (ValueError, KeyError, FileNotFoundError, pa.ArrowInvalid):
+        pq.read_metadata(path)
+    except pa.ArrowInvalid:
         return False
     return True
 
 
-def _entry_whole(path: Path) -> bool:
+def _names_checkpoint(log: Path, torn: list[Path]) -> bool:
+    try:
+        named = checkpoint(log, int(json.loads((log / HINT).read_bytes())["version"]))
+    except (ValueError, KeyError):
+        return False
+    return named.exists() and named not in torn
+
+
+def _is_entry(path: Path) -> bool:
     lines = path.read_bytes().splitlines()
     try:
         return bool(lines) and all(isinstance(json.loads(line), dict) for line in lines)

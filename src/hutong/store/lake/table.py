@@ -3,7 +3,7 @@
 import errno
 import threading
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,9 +85,6 @@ class Snapshot:
         bounds = zip(files["path"], files["min.entity"], files["max.entity"], strict=True)
         return [path for path, first, last in bounds if bisect_left(entities, first) < bisect_right(entities, last)]
 
-    def of_type(self, key: str) -> pl.DataFrame:
-        return self.files.filter(pl.col("type_key") == key)
-
 
 class HistoryTable:
     """One Delta table in a folder. One object for each process; any thread may call it.
@@ -102,8 +99,8 @@ class HistoryTable:
         self._log = folder / "_delta_log"
         self._lock = threading.RLock()
         folder.mkdir(parents=True, exist_ok=True)
+        log.mend(self._log)
         if DeltaTable.is_deltatable(str(folder)):
-            log.mend(self._log)
             self._table = DeltaTable(str(folder))
         else:
             self._table = DeltaTable.create(
@@ -132,14 +129,13 @@ class HistoryTable:
                 self._snapshot = self._look(self._snapshot.watermarks)
             return self._snapshot
 
-    def watermarks(self, lanes: Iterable[str]) -> dict[str, int]:
-        """The highest ledger row of each lane that is in the table; -1 where there is none."""
-        missing = [lane for lane in lanes if lane not in self._snapshot.watermarks]
-        if missing:
+    def watermarks(self, lanes: Collection[str]) -> dict[str, int]:
+        """The highest ledger row of each lane in the newest version that was seen; -1 where there is none."""
+        if any(lane not in self._snapshot.watermarks for lane in lanes):
             with self._lock:
                 self._table.update_incremental()
-                self._snapshot = self._look({**self._snapshot.watermarks, **dict.fromkeys(missing, -1)})
-        marks = self.snapshot().watermarks
+                self._snapshot = self._look({*self._snapshot.watermarks, *lanes})
+        marks = self._snapshot.watermarks
         return {lane: marks[lane] for lane in lanes}
 
     def commit(
@@ -180,7 +176,7 @@ class HistoryTable:
             with told(self.folder):
                 log.persist(self._log, self._persisted + 1, self._table.version())
             self._persisted = self._table.version()
-            self._snapshot = self._look({**self._snapshot.watermarks, **dict.fromkeys(record.lanes, -1)})
+            self._snapshot = self._look({*self._snapshot.watermarks, *record.lanes})
             return sealed
 
     def records(self, after: int = -1) -> list[Sealed]:
@@ -259,30 +255,19 @@ def told(folder: Path) -> Iterator[None]:
     """Turn a full disk, a lost race and a missing file into errors of this house; other errors pass."""
     try:
         yield
-    except CommitFailedError as error:
-        raise Conflict(
-            "the history was changed by another process meanwhile",
-            where=str(folder),
-            seen=str(error),
-            fix="do it again",
-        ) from error
     except (OSError, DeltaError, duckdb.Error, pa.ArrowException) as error:
-        if (isinstance(error, OSError) and error.errno in _NO_SPACE) or any(t in str(error) for t in _NO_SPACE_TOLD):
-            raise StorageFull(
-                "no space to write history",
-                where=str(folder),
-                seen=first_line(error),
-                fix="free space on this disk; nothing that was acknowledged is lost",
-            ) from error
+        seen = " ".join(str(error).split())
+        if (isinstance(error, OSError) and error.errno in _NO_SPACE) or any(t in seen for t in _NO_SPACE_TOLD):
+            fix = "free space on this disk; nothing that was acknowledged is lost"
+            raise StorageFull("no space to write history", where=str(folder), seen=seen, fix=fix) from error
+        if isinstance(error, CommitFailedError):
+            what = "the history was changed by another process meanwhile"
+            raise Conflict(what, where=str(folder), seen=seen, fix="do it again") from error
         if isinstance(error, duckdb.IOException | duckdb.InvalidInputException):
-            what = f"the history cannot be read: {first_line(error)}"
+            what = f"the history cannot be read: {seen}"
             fix = "run `hutong verify`, then restore the file from a backup"
             raise IntegrityBroken(what, where=str(folder), fix=fix) from error
         raise
-
-
-def first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 def _statistics(part: Part) -> str:

@@ -39,6 +39,9 @@ class Prepared:
         self._order = tuple((names.index(name) if name in names else -1, name) for name in order)
         self._direct = [i for i, _ in self._order] == list(range(len(names)))
 
+    def each(self, rows: Iterable[tuple[Any, ...]]) -> Iterable[tuple[Any, ...]]:
+        return rows if self._direct else map(self.arguments, rows)
+
     def arguments(self, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if self._direct:
             return values
@@ -53,7 +56,7 @@ class SqlTransaction:
         self.lane = lane
 
     def one_by_one(self, prepared: Prepared, rows: Iterable[tuple[Any, ...]]) -> None:
-        self.cursor.executemany(prepared.sql, [prepared.arguments(row) for row in rows])
+        self.cursor.executemany(prepared.sql, prepared.each(rows))
 
     def rows_affected(self, prepared: Prepared, *values: Any) -> int:
         self.cursor.execute(prepared.sql, prepared.arguments(values))
@@ -89,7 +92,7 @@ class SqlDatabase:
         """The writing transaction; durable when the block is left. Only one thread may use it."""
         with _translated():
             if not self.sqlite and _driver(self._writing).closed:
-                self._writing = self.engine.raw_connection()  # the server went away: on a fresh one from now on
+                self._renew()
             cursor = self._writing.cursor()
             try:
                 if self.sqlite:
@@ -121,12 +124,21 @@ class SqlDatabase:
     def read(self, prepared: Prepared, *values: Any) -> list[Any]:
         """Rows of a query outside any transaction, on this thread's own connection."""
         with _translated():
-            cursor = self.reader().cursor()
             try:
-                cursor.execute(prepared.sql, prepared.arguments(values))
-                rows: list[Any] = cursor.fetchall()
-            finally:
-                cursor.close()
+                return self._read(prepared, values)
+            except psycopg.OperationalError:
+                lost = _driver(self._local.connection)
+                if lost.closed and lost.autocommit:  # the server went away since the last question: ask on a fresh one
+                    return self._read(prepared, values)
+                raise
+
+    def _read(self, prepared: Prepared, values: tuple[Any, ...]) -> list[Any]:
+        cursor = self.reader().cursor()
+        try:
+            cursor.execute(prepared.sql, prepared.arguments(values))
+            rows: list[Any] = cursor.fetchall()
+        finally:
+            cursor.close()
         return rows
 
     def query(self, statement: ClauseElement) -> list[Any]:
@@ -153,22 +165,15 @@ class SqlDatabase:
         """This thread's reading connection, in autocommit."""
         connection = getattr(self._local, "connection", None)
         if connection is None or (not self.sqlite and _driver(connection).closed):
-            connection = self._local.connection = self.engine.raw_connection()
+            lost, connection = connection, self.engine.raw_connection()
             if not self.sqlite:
                 _driver(connection).autocommit = True
+            self._local.connection = connection
             self._readers.append(connection)
+            if lost is not None:
+                self._readers.remove(lost)
+                lost.invalidate()
         return connection
-
-    def setting(self, name: str) -> str | None:
-        """A setting kept with the data."""
-        found = self.query(select(tables.setting.c.value).where(tables.setting.c.name == name))
-        return str(found[0][0]) if found else None
-
-    def keep_setting(self, name: str, value: str) -> None:
-        """Keep a setting with the data; for the time before the writer starts."""
-        with _translated(), self.engine.begin() as connection:
-            connection.execute(tables.setting.delete().where(tables.setting.c.name == name))
-            connection.execute(tables.setting.insert().values(name=name, value=value))
 
     def size_bytes(self) -> int:
         """What the database takes on disk."""
@@ -207,14 +212,17 @@ class SqlDatabase:
 
     def _status(self, number: str) -> str:
         try:
-            self._writing = self.engine.raw_connection()
-            with self._writing.cursor() as cursor:
-                cursor.execute("SELECT pg_xact_status(%s::xid8)", (number,))
-                status = str(cursor.fetchone()[0])
+            self._renew()
+            [[status]] = _driver(self._writing).execute("SELECT pg_xact_status(%s::xid8)", (number,)).fetchall()
             self._writing.rollback()
-            return status
+            return str(status)
         except (psycopg.OperationalError, DBAPIError):
             return "unknown"
+
+    def _renew(self) -> None:
+        """Write on a fresh connection from now on: the server went away under the old one."""
+        lost, self._writing = self._writing, self.engine.raw_connection()
+        lost.invalidate()
 
     def _roll_back(self, cursor: Any) -> None:
         if not self.sqlite:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -34,6 +35,10 @@ from hutong.store.sql.tables import entity, entity_type
 _FIELDS = tuple(EntityRow.__struct_fields__)
 _WRITTEN = tuple(name for name in _FIELDS if name != "seq")
 _CHANGED = tuple(name for name in _WRITTEN if name not in ("tenant", "id"))
+_LIVELY = ("doc", "version", "modified_at", "observed_at", "source", "rules")  # most updates change no more than these
+_new_values, _changed_values, _lively_values = (
+    attrgetter(*names) for names in (_WRITTEN, (*_CHANGED, "seq"), (*_LIVELY, "seq"))
+)
 STREAM_PAGE = 5_000
 GEO_CANDIDATES_MAX = 200_000
 
@@ -61,12 +66,15 @@ class SqlEntities:
         )
         self._get = prepare(select(*self._columns).where(entity.c.tenant == tenant, entity.c.id == id_), "tenant", "id")
         self._insert = prepare(entity.insert().values({name: bindparam(name) for name in _WRITTEN}), *_WRITTEN)
-        self._update = prepare(
-            entity.update()
-            .where(entity.c.seq == bindparam("row"))
-            .values({name: bindparam(name) for name in _CHANGED}),
-            *_CHANGED,
-            "row",
+        self._update, self._refresh = (
+            prepare(
+                entity.update()
+                .where(entity.c.seq == bindparam("row"))
+                .values({name: bindparam(name) for name in names}),
+                *names,
+                "row",
+            )
+            for names in (_CHANGED, _LIVELY)
         )
         self._insert_type = prepare(entity_type.insert(), "tenant", "type", "id")
         self._page = prepare(
@@ -81,11 +89,19 @@ class SqlEntities:
     def load(self, tx: SqlTransaction, tenant: str, ids: Sequence[str]) -> dict[str, EntityRow]:
         return {row.id: row for row in map(_row, tx.rows(self._load, tenant, self._database.listed(ids)))}
 
-    def save(self, tx: SqlTransaction, new: Sequence[EntityRow], known: Sequence[EntityRow]) -> None:
+    def save(
+        self,
+        tx: SqlTransaction,
+        new: Sequence[EntityRow],
+        known: Sequence[EntityRow],
+        settled: Sequence[EntityRow] = (),
+    ) -> None:
         if new:
-            tx.one_by_one(self._insert, [tuple([getattr(row, name) for name in _WRITTEN]) for row in new])
+            tx.one_by_one(self._insert, map(_new_values, new))
         if known:
-            tx.one_by_one(self._update, [(*[getattr(row, name) for name in _CHANGED], row.seq) for row in known])
+            tx.one_by_one(self._update, map(_changed_values, known))
+        if settled:
+            tx.one_by_one(self._refresh, map(_lively_values, settled))
         several = [row for row in (*new, *known) if row.types]
         if several:
             for row in several:
@@ -256,7 +272,7 @@ class SqlEntities:
 
 
 def _row(values: Sequence[Any]) -> EntityRow:
-    return EntityRow(**dict(zip(_FIELDS, values, strict=True)))
+    return EntityRow(*values)  # selected in the order of its fields
 
 
 def _in_scope(scope: str) -> ColumnElement[bool]:
