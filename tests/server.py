@@ -24,9 +24,9 @@ class Server:
     It may be killed and started again on the same port and data.
     """
 
-    def __init__(self, data: Path, *flags: str, python: Path | str = sys.executable) -> None:
+    def __init__(self, data: Path, *flags: str, python: Path | str = sys.executable, main: str = MAIN) -> None:
         self.data = data
-        self._hutong = (str(python), "-c", MAIN)
+        self._hutong = (str(python), "-c", main)
         self.flags = flags
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -48,8 +48,8 @@ class Server:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
-        """Start and wait until /health answers 200."""
+    def launch(self) -> None:
+        """Start, and wait for nothing."""
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
                 [*self._hutong, "up", "--data", str(self.data), "--port", str(self.port), *self.flags],
@@ -58,6 +58,11 @@ class Server:
                 stderr=out,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
+
+    def start(self) -> None:
+        """Start and wait until /health answers 200."""
+        self.launch()
+        assert self._process is not None
         deadline = time.monotonic() + PATIENCE_S
         while not self._healthy():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -77,15 +82,17 @@ class Server:
             self._process.send_signal(signal.SIGKILL)
             self._end()
 
+    def command(self, *arguments: str) -> str:
+        """What another command prints that works on this server's data; it must end well."""
+        done = subprocess.run(
+            [*self._hutong, *arguments, "--data", str(self.data)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def token(self, role: str) -> str:
         """A new API token with a role, made by the command that operators use."""
-        made = subprocess.run(
-            [*self._hutong, "token", "create", "--data", str(self.data), "--role", role],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return made.stdout.strip().splitlines()[-1]
+        return self.command("token", "create", "--role", role).strip().splitlines()[-1]
 
     def _end(self) -> None:
         assert self._process is not None

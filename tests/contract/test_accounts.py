@@ -2,17 +2,22 @@
 
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hutong.kernel.accounts import Account, Accounts, Entry, Money, Posting
+from hutong.kernel.bookkeeping import Bookkeeper, OpenAccount, Post
 from hutong.kernel.clock import FrozenClock
+from hutong.kernel.commands import Request
 from hutong.kernel.errors import AlreadyExists, Conflict, NotFound, OutOfRange
 from hutong.kernel.ids import CountedIds
+from hutong.kernel.writer import Writer
 from hutong.store.sql.accounts import SqlAccounts
 from hutong.store.sql.database import SqlDatabase
+from tests.contract.core import Core
 
 CLOCK = FrozenClock("2026-05-01T10:00:00+08:00")
 FUND, FIRM, TREASURY = "fund", "firm", "treasury"
@@ -124,3 +129,24 @@ def test_money_is_neither_made_nor_lost(
     assert sum(after.values()) == 0
     assert after[FIRM] - before[FIRM] == moved
     assert after[FUND] >= 0
+
+
+def test_money_by_command_is_told_to_the_ledger_once(core: Core) -> None:
+    books = Bookkeeper(Accounts(SqlAccounts(core.database), CLOCK, CountedIds()), CLOCK, "330100")
+    writer = Writer(core.database, core.ledger, core.ledger_store, CLOCK, dict.fromkeys(books.COMMANDS, books))
+    writer.start()
+
+    def ask(command: object) -> Any:
+        return writer.submit(Request(command=command, actor="treasurer")).result(60)
+
+    for id, kind in ((FUND, "asset"), (FIRM, "expense")):
+        ask(OpenAccount(account=Account(id=id, kind=kind, owner="office", city="330100")))  # type: ignore[arg-type]  # a Literal
+    first, again = ask(Post(posting=payment("k", 100))), ask(Post(posting=payment("k", 100)))
+    assert first == again
+    with pytest.raises(Conflict):
+        ask(Post(posting=payment("k", 200)))
+    with pytest.raises(AlreadyExists):
+        ask(OpenAccount(account=Account(id=FUND, kind="asset", owner="office", city="330100")))
+    writer.close()
+    kinds = [entry.row.kind for entry in core.ledger.entries()]
+    assert kinds == ["accounts.opened", "accounts.opened", "accounts.posted"]

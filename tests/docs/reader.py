@@ -71,10 +71,10 @@ class Reader:
 
     def stop(self) -> None:
         """Stop the server, as Ctrl-C does."""
-        if self._server is not None:
+        if self._server is not None and self._server.poll() is None:
             os.killpg(self._server.pid, signal.SIGTERM)
             self._server.wait(PATIENCE_S)
-            self._server = None
+        self._server = None
 
     def _write(self, step: Block) -> None:
         path = self._folder / step.title

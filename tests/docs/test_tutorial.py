@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.docs.pages import blocks
 from tests.docs.reader import Reader
 from tests.tidy.tree import ROOT

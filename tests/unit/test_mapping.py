@@ -1,6 +1,6 @@
 """Declared sources turn rows of text into changes, and say of each bad row what is wrong with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def source(rest: str) -> Source:
     return sources(declared(entities=ENTITIES, sources=SOURCE + rest))[0]
 
 
-def mapped(rest: str, **columns: list[str | None]) -> Mapped:
+def mapped(rest: str, **columns: Sequence[str | None]) -> Mapped:
     """Rows numbered from 2, as in a CSV file, through a source with `id` and the keys given."""
     count = len(next(iter(columns.values())))
     ids = columns.pop("id", [f"g{n}" for n in range(count)])
@@ -124,7 +124,7 @@ def test_a_bad_row_is_told_with_its_column_and_its_neighbours_go_on(
     setting: str, cells: dict[str, str], where: str, what: str
 ) -> None:
     good = {"x": "120.1", "y": "30.2", "t": "2026-05-01T00:00:00Z", "id": "g"}
-    columns: dict[str, list[str | None]] = {key: [good.get(key, ""), cell] for key, cell in cells.items()}
+    columns = {key: [good.get(key, ""), cell] for key, cell in cells.items()}
     found = mapped(setting, **columns)
     assert why(found) == [(3, where, what)]
     assert 3 not in found.rows
@@ -166,8 +166,8 @@ def test_expressions_compute_filter_and_compose_times() -> None:
         where = "state <> 'off'"
         set = { count = "cast(a as integer) - cast(b as integer)", name = "trim(n) || '!'" }
         """,
-        **{"clock time": ["10:00", "11:00", "12:00"], "d": ["2026-05-01"] * 3, "state": ["on", "off", None],
-           "a": ["5", "5", "5"], "b": ["2", "2", "2"], "n": ["x", "y", "z"]},
+        **{"clock time": ["10:00", "11:00", "12:00"]}, d=["2026-05-01"] * 3, state=["on", "off", None],
+        a=["5", "5", "5"], b=["2", "2", "2"], n=["x", "y", "z"],
     )  # fmt: skip
     [change] = found.changes()
     assert values(change) == {"count": 3, "name": "x!"}

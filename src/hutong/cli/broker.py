@@ -28,14 +28,20 @@ class Broker:
     """
 
     def __init__(
-        self, address: str, token: str, clock: Clock, wait: Callable[[float], None], told: Callable[[str], None]
+        self,
+        address: str,
+        token: str,
+        clock: Clock,
+        wait: Callable[[float], None],
+        told: Callable[[str], None],
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._address, self._clock, self._wait, self._told = address.rstrip("/"), clock, wait, told
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        away = urlsplit(address).hostname not in _LOOPBACK
-        self._client = httpx.Client(headers=headers, timeout=TIMEOUT_S, trust_env=away)
+        away = urlsplit(address).hostname not in _LOOPBACK  # no proxy leads to this machine
+        self._client = httpx.Client(headers=headers, timeout=TIMEOUT_S, trust_env=away, transport=transport)
 
     def close(self) -> None:
         self._client.close()

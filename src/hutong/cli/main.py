@@ -10,8 +10,8 @@ from hutong.cli.composition import Composition
 from hutong.cli.desk import rebuild, token, verify
 from hutong.cli.proofs import harness
 from hutong.cli.reference import reference
-from hutong.cli.runtime import pack_format
 from hutong.cli.replay import replay
+from hutong.cli.runtime import pack_format
 from hutong.cli.serve import up
 from hutong.kernel.errors import DeclarationFaults, HutongError
 

@@ -58,7 +58,10 @@ class TemporaryCity:
                 types=tuple(self._runtime.overlays) if role == "device" else (),
             )
             _, text = self._runtime.ask(
-                Within(kind="access.token_issued", work=lambda tx: self._runtime.tokens.issue(tx, SYSTEM, role, actor))
+                Within(
+                    kind="access.token_issued",
+                    work=lambda tx: self._runtime.stores.tokens.issue(tx, SYSTEM, role, actor),
+                )
             )
             self._tokens[role] = text
         return self._tokens[role]

@@ -22,6 +22,7 @@ from hutong.connectors.mapping import compile_sources, entity_types
 from hutong.connectors.plans import compile_simulations
 from hutong.connectors.simulation import Simulations
 from hutong.engines.sense import declarations as sense_declarations
+from hutong.engines.sense.changes import Locate
 from hutong.engines.sense.compile import check as check_sense
 from hutong.engines.sense.compile import compile_types
 from hutong.engines.sense.declarations import EntityDeclaration
@@ -31,6 +32,8 @@ from hutong.engines.sense.handler import SenseHandler
 from hutong.engines.sense.ports import AlertAction, ChangeEntities, Tick
 from hutong.engines.sense.upkeep import Upkeep
 from hutong.kernel.access import Access, Actor, QueuedAccessLog
+from hutong.kernel.accounts import Accounts
+from hutong.kernel.bookkeeping import Bookkeeper
 from hutong.kernel.calendar import StateCouncilCalendar
 from hutong.kernel.clock import MINUTE, Clock, SystemClock
 from hutong.kernel.commands import Handler, Request
@@ -50,6 +53,7 @@ from hutong.kernel.writer import Writer
 from hutong.portal.declarations import ViewsFile, check_views
 from hutong.store.lake.history import LakeHistory
 from hutong.store.sql.access import SqlAccessLog, SqlGrants, SqlTokens
+from hutong.store.sql.accounts import SqlAccounts
 from hutong.store.sql.alerts import SqlAlerts
 from hutong.store.sql.database import SqlDatabase
 from hutong.store.sql.entities import SqlEntities
@@ -89,80 +93,106 @@ def pack_format() -> PackFormat:
     )
 
 
-class Runtime:
-    """A running city: everything opened and connected. `start` begins its threads, `pulse` does what is due."""
+class Stores:
+    """Everything that keeps something, opened for one process."""
 
-    def __init__(self, settings: Settings, packs: Packs, city: City | None, clock: Clock, ids: Ids) -> None:
-        self.settings, self.packs, self.city, self.clock = settings, packs, city, clock
+    def __init__(self, settings: Settings, clock: Clock, ids: Ids) -> None:
         settings.data.mkdir(parents=True, exist_ok=True)
         self._locked = locked(settings.data, "main")
         self.database = SqlDatabase(
             settings.store or f"sqlite:///{settings.data / 'hutong.db'}",
             lane=_lane(settings.data) if settings.store else "main",
         )
-        self.ledger_store = SqlLedger(self.database)
-        self.ledger = Ledger(self.ledger_store, self.database.lane)
+        self.ledger = SqlLedger(self.database)
         self.entities = SqlEntities(self.database)
         self.alerts = SqlAlerts(self.database, clock)
         self.lake = LakeHistory(settings.data / "history", clock)
+        self.access_entries = SqlAccessLog(self.database)
         self.access_log = QueuedAccessLog()
         self.access = Access(clock, ids, self.access_log, SqlGrants(self.database), open=settings.open)
         self.tokens = Tokens(self.access, SqlTokens(self.database), clock, ids)
-        self._access_entries = SqlAccessLog(self.database)
+        self.accounts = Accounts(SqlAccounts(self.database), clock, ids)
+
+    def close(self) -> None:
+        self.lake.close()
+        self.database.close()
+        self._locked.close()
+
+
+class Runtime:
+    """A running city: everything opened and connected. `start` begins its threads, `pulse` does what is due."""
+
+    def __init__(self, settings: Settings, packs: Packs, city: City | None, clock: Clock, ids: Ids) -> None:
+        self.settings, self.packs, self.city, self.clock = settings, packs, city, clock
         faults = Faults()
         self.overlays = compile_types(packs, faults)
         types = entity_types(packs)
-        self._remember_packs()
+        sources = compile_sources(packs, types, faults)
         faults.check()
-        self._locate = locate_in(city)
         self.code = city.declared.code if city else ""
         self.followers = Followers()
-        sense = SenseHandler(
-            self.overlays,
-            self.entities,
-            self.alerts,
-            self.lake,
-            clock,
-            ids,
-            city=self.code,
-            undeclared=settings.open,
-            locate=self._locate,
-            published=self.followers.publish,
-        )
-        house = Housekeeper(self.ledger_store, self.ledger_store, clock, self.code)
-        handlers: dict[type, Handler] = {
-            ChangeEntities: sense,
-            Tick: sense,
-            AlertAction: sense,
-            **dict.fromkeys(house.COMMANDS, house),
-        }
-        self.writer = Writer(self.database, self.ledger, self.ledger_store, clock, handlers)
+        self.stores = stores = Stores(settings, clock, ids)
+        self._remember_packs()
+        locate = locate_in(city)
+        ledger = Ledger(stores.ledger, stores.database.lane)
+        self.writer = Writer(stores.database, ledger, stores.ledger, clock, self._handlers(ids, locate))
         self.sense = SenseEngine(
-            self.overlays, self.entities, self.alerts, self.lake, self.writer, self.access, self.followers, self._locate
+            self.overlays,
+            stores.entities,
+            stores.alerts,
+            stores.lake,
+            self.writer,
+            stores.access,
+            self.followers,
+            locate,
         )
         self.upkeep = Upkeep(
             self.overlays,
-            self.lake,
-            self.entities,
-            self.alerts,
-            self.ledger_store,
-            self.ledger_store,
+            stores.lake,
+            stores.entities,
+            stores.alerts,
+            stores.ledger,
+            stores.ledger,
             self.writer,
             clock,
             settings.data / "checkpoints",
-            self.database.snapshot,
-            self.database.size_bytes,
+            stores.database.snapshot,
+            stores.database.size_bytes,
         )
         self.relations = Relations()
         for relation in self.sense.relations():
             self.relations.publish(relation)
-        self.reactors = Reactors((), self.ledger_store, self.ledger_store, self.writer)
-        self.inbox = FileDrop(settings.data / "inbox", compile_sources(packs, types, faults), self.writer.submit, clock)
-        self.simulations = self._simulations(types, faults) if settings.demo else None
-        faults.check()
+        self.reactors = Reactors((), stores.ledger, stores.ledger, self.writer)
+        self.inbox = FileDrop(settings.data / "inbox", sources, self.writer.submit, clock)
+        self.simulations = self._simulations(types) if settings.demo else None
         self._use_saved_at = 0
         self._stop = threading.Event()
-        self._pulse = threading.Thread(target=self._beat, name="pulse", daemon=True)
+        self._beats = [
+            threading.Thread(target=self._beat, args=(work,), name=work.__name__, daemon=True)
+            for work in (self.pulse, self.upkeep.pulse_slowly)
+        ]
+
+    def _handlers(self, ids: Ids, locate: Locate) -> dict[type, Handler]:
+        """Which engine handles which command."""
+        stores = self.stores
+        sense = SenseHandler(
+            self.overlays,
+            stores.entities,
+            stores.alerts,
+            stores.lake,
+            self.clock,
+            ids,
+            city=self.code,
+            undeclared=self.settings.open,
+            locate=locate,
+            published=self.followers.publish,
+        )
+        house = Housekeeper(stores.ledger, stores.ledger, self.clock, self.code)
+        books = Bookkeeper(stores.accounts, self.clock, self.code)
+        handlers: dict[type, Handler] = dict.fromkeys((ChangeEntities, Tick, AlertAction), sense)
+        handlers |= dict.fromkeys(house.COMMANDS, house)
+        handlers |= dict.fromkeys(books.COMMANDS, books)
+        return handlers
 
     def start(self, beating: bool = True) -> None:
         """Begin to write; with `beating` also do by itself what `pulse` does."""
@@ -172,7 +202,8 @@ class Runtime:
             self.inbox.start()
             if self.simulations is not None:
                 self.simulations.start()
-            self._pulse.start()
+            for beat in self._beats:
+                beat.start()
 
     def pulse(self) -> None:
         """Everything that is due now by the clock."""
@@ -181,21 +212,20 @@ class Runtime:
 
     def close(self) -> None:
         self._stop.set()
-        if self._pulse.is_alive():
-            self._pulse.join()
+        for beat in self._beats:
+            if beat.is_alive():
+                beat.join()
         self.inbox.close()
         if self.simulations is not None:
             self.simulations.close()
         self.writer.close()
         self.sense.close()
-        self.lake.close()
-        self.database.close()
-        self._locked.close()
+        self.stores.close()
 
     def identify(self, authorization: str) -> Actor:
         """The actor behind an Authorization header."""
         if not authorization:
-            return self.access.nobody
+            return self.stores.access.nobody
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise NotAuthenticated(
@@ -204,52 +234,54 @@ class Runtime:
                 allowed="Bearer",
                 fix="send `Authorization: Bearer ht_…`",
             )
-        return self.tokens.verify(token.strip())
+        return self.stores.tokens.verify(token.strip())
 
     def _remember_packs(self) -> None:
         """Refuse packs that changed so that stored values do not survive it; else remember them as they are now."""
-        kept = msgspec.json.decode(self.database.setting(PACKS_SETTING) or "{}")
+        kept = msgspec.json.decode(self.stores.database.setting(PACKS_SETTING) or "{}")
         files = pack_format().files
         faults = [fault for pack in self.packs for fault in changes(kept.get(pack.name, {}), pack, files)]
         if faults:
             raise DeclarationFaults(faults)
         kept |= {pack.name: remembered(pack) for pack in self.packs}
-        self.database.keep_setting(PACKS_SETTING, msgspec.json.encode(kept).decode())
+        self.stores.database.keep_setting(PACKS_SETTING, msgspec.json.encode(kept).decode())
 
-    def _simulations(self, types: Mapping[str, EntityDeclaration], faults: Faults) -> Simulations:
+    def _simulations(self, types: Mapping[str, EntityDeclaration]) -> Simulations:
         geojson = self.city.districts() if self.city is not None else None
         ground = Ground(msgspec.json.decode(geojson)["features"]) if geojson is not None else None
         zone = ZoneInfo(self.city.declared.timezone) if self.city is not None else UTC
+        faults = Faults()
         plans = compile_simulations(self.packs, types, faults)
+        faults.check()
         return Simulations(plans, ground, zone, StateCouncilCalendar(), self.writer.submit, self.clock, self._latest)
 
     def _latest(self, id: str) -> int | None:
-        row = self.entities.get("", id)
+        row = self.stores.entities.get("", id)
         return row.observed_at if row is not None else None
 
-    def _beat(self) -> None:
+    def _beat(self, work: Callable[[], None]) -> None:
         while not self._stop.wait(PULSE_S):
             try:
-                self.pulse()
+                work()
             except Exception:  # the next beat tries again; one fault must not stop all upkeep
                 log.exception("upkeep failed")
 
     def _save_access_log(self) -> None:
         """Write what was looked at and denied, and when tokens were used."""
-        entries = self.access_log.take()
+        entries = self.stores.access_log.take()
 
         def save(tx: Transaction) -> int:
-            self._access_entries.write(tx, entries)
-            self.tokens.save_use(tx)
+            self.stores.access_entries.write(tx, entries)
+            self.stores.tokens.save_use(tx)
             return len(entries)
 
         now = self.clock.now()
-        if entries or (self.tokens.used and now - self._use_saved_at >= MINUTE):
+        if entries or (self.stores.tokens.used and now - self._use_saved_at >= MINUTE):
             self._use_saved_at = now
             try:
                 self.ask(Within(kind="access.recorded" if entries else "", work=save))
             except HutongError:
-                self.access_log.give_back(entries)
+                self.stores.access_log.give_back(entries)
                 raise
 
     def ask(self, command: Any, actor: str = "system:hutong") -> Any:
@@ -295,7 +327,7 @@ def tune() -> None:
     gc.set_threshold(GARBAGE_THRESHOLD, 50, 100)
 
 
-def locate_in(city: City | None) -> Callable[[float, float], str]:
+def locate_in(city: City | None) -> Locate:
     """A function that gives the administrative code of a longitude and latitude in the city; "" where unknown."""
     geojson = city.districts() if city is not None else None
     if geojson is None:

@@ -59,7 +59,7 @@ def portal(runtime: Runtime) -> Portal:
     mission = read_mission()
 
     def may_handle(actor: Actor) -> bool:
-        return runtime.access.decide(actor, "sense.alert.acknowledge").allowed
+        return runtime.stores.access.decide(actor, "sense.alert.acknowledge").allowed
 
     return Portal(
         city=compose.city(runtime.city),

@@ -150,6 +150,10 @@ class Accounts:
         self._store.insert(tx, posted)
         return posted
 
+    def known(self, tx: Transaction, key: str) -> bool:
+        """Whether a posting with this key was entered before."""
+        return self._store.find(tx, key) is not None
+
     def _check_accounts(self, tx: Transaction, posting: Posting) -> None:
         changes: dict[str, int] = {}
         for entry in posting.entries:

@@ -35,6 +35,12 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     recorded_at: int
 
 
+def _whole(value: Attribute) -> str:
+    """The attribute as JSON without its times and marks, so that the same content is the same text."""
+    bare = msgspec.structs.replace(value, observed_at=None, created_at=0, modified_at=0, marks=0)
+    return _encode(bare).decode()
+
+
 class Block:
     """Rows under construction, or read back."""
 
@@ -53,7 +59,7 @@ class Block:
         extra: str | None = None
         form = content.__class__
         if value.sub is not None or value.object_type is not None or kind not in _SCALARS:
-            extra = _encode(value).decode()
+            extra = _whole(value)
         if form is float or (form is int and -EXACT_INTEGER_MAX <= content <= EXACT_INTEGER_MAX):
             number = content
         elif form is str:
@@ -61,7 +67,7 @@ class Block:
         elif form is bool:
             kind, text = "B", "true" if content else "false"
         elif extra is None:
-            extra = _encode(value).decode()
+            extra = _whole(value)
         self.rows.append(
             (op, entity, type, attribute, kind, value.observed_at, number, text, extra, value.unit, value.marks)
         )

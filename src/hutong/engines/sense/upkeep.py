@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -90,13 +91,14 @@ class Upkeep:
         self._ledger, self._cursors, self._writer, self._clock = ledger, cursors, writer, clock
         self._folder, self._snapshot, self._size = checkpoints, snapshot, size
         now = clock.now()
-        self._due = {
+        self._telling = threading.Lock()
+        self._due: dict[Callable[[], object], int] = {
             self.tick: now,
             self.compact: now + COMPACT_EVERY,
             self.optimise: now + OPTIMISE_EVERY,
             self.retain: now + RETAIN_EVERY,
         }
-        self._every = {
+        self._every: dict[Callable[[], object], int] = {
             self.tick: TICK_EVERY,
             self.compact: COMPACT_EVERY,
             self.optimise: OPTIMISE_EVERY,
@@ -125,16 +127,23 @@ class Upkeep:
 
     def pulse(self) -> None:
         """Do what is due. A fault is logged and tried again next time."""
+        self._do(self.tick, self.compact)
+        if self._size() - self._sealed_size > CHECKPOINT_BYTES:
+            self.checkpoint()
+
+    def pulse_slowly(self) -> None:
+        """The same for what may take minutes and must not hold up the rest; for a thread of its own."""
+        self._do(self.optimise, self.retain)
+
+    def _do(self, *works: Callable[[], object]) -> None:
         now = self._clock.now()
-        for work, due in list(self._due.items()):
-            if now >= due or (work == self.compact and self._lake.compaction_due):
+        for work in works:
+            if now >= self._due[work] or (work == self.compact and self._lake.compaction_due):
                 self._due[work] = now + self._every[work]
                 try:
                     work()
                 except HutongError as error:
-                    log.warning("%s waits: %s", work.__name__, error)
-        if self._size() - self._sealed_size > CHECKPOINT_BYTES:
-            self.checkpoint()
+                    log.warning("%s waits: %s", getattr(work, "__name__", work), error)
 
     def tick(self) -> int:
         """Let time pass for rules; gives how many alerts moved."""
@@ -179,6 +188,10 @@ class Upkeep:
 
     def _note(self) -> None:
         """Tell the ledger of every commit of the lake that it does not know yet."""
+        with self._telling:
+            self._note_all()
+
+    def _note_all(self) -> None:
         for record in self._lake.records(self._noted):
             told = LakeRecord(
                 version=record.version,

@@ -6,7 +6,7 @@ import msgspec
 class LakeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How much stays in memory, how files are cut, what DuckDB may use. Rows, bytes, files, hours as named."""
 
-    recent_rows_due: int = 500_000  # from here on a compaction is due
+    recent_rows_due: int = 250_000  # from here on a compaction is due; one takes about 0.6 KB a row for a moment
     recent_rows_max: int = 2_000_000  # beyond this, or the bytes, writers are refused
     recent_bytes_max: int = 1 << 30
     pending_rows_max: int = 32_768  # unsorted rows and frames that a reader may have to walk through

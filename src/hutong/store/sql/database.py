@@ -175,6 +175,17 @@ class SqlDatabase:
                 lost.invalidate()
         return connection
 
+    def setting(self, name: str) -> str | None:
+        """A setting kept with the data."""
+        found = self.query(select(tables.setting.c.value).where(tables.setting.c.name == name))
+        return str(found[0][0]) if found else None
+
+    def keep_setting(self, name: str, value: str) -> None:
+        """Keep a setting with the data; for the time before the writer starts."""
+        with _translated(), self.engine.begin() as connection:
+            connection.execute(tables.setting.delete().where(tables.setting.c.name == name))
+            connection.execute(tables.setting.insert().values(name=name, value=value))
+
     def size_bytes(self) -> int:
         """What the database takes on disk."""
         sql = (
