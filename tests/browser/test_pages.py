@@ -172,7 +172,11 @@ def test_scripts_keep_within_their_budget(browser: Browser, city: City) -> None:
         with browser.new_context() as context:
             page = context.new_page()
             answers: list[Response] = []
-            page.on("response", lambda answer, answers=answers: answers.append(answer))
+
+            def answered(answer: Response, answers: list[Response] = answers) -> None:
+                answers.append(answer)
+
+            page.on("response", answered)
             page.goto(f"{city.url}/zh{path}")
             page.wait_for_load_state("networkidle") if limit_kb == 40 else page.wait_for_timeout(2_000)
             sent = [

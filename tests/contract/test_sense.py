@@ -206,6 +206,13 @@ def test_history_that_is_played_back_does_not_look_silent(core: Core) -> None:
     assert core.ask(Tick()) == 0
 
 
+def test_a_thing_of_a_source_that_tells_of_the_present_is_silent_whatever_it_told_first(core: Core) -> None:
+    core.observe(A, NOON - 3000 * MINUTE, level=1.0)
+    core.observe(B, NOON, level=1.0)
+    assert core.ask(Tick()) == 1
+    assert [alert.entity for alert in core.raised("firing")] == [A]
+
+
 def test_an_alert_is_acknowledged_and_silenced(core: Core) -> None:
     core.observe(A, NOON, level=60.0)
     core.observe(A, NOON + SECOND, level=40.0)

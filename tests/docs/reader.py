@@ -22,7 +22,7 @@ from tests.tidy.tree import ROOT
 PORT = "8080"
 PATIENCE_S = 60  # a bound on waiting, not an expectation
 _SERVER = re.compile(r"^hutong up\b", re.MULTILINE)
-_HUTONG = f'#!{sys.executable}\nfrom hutong.cli.main import main\nmain()\n'
+_HUTONG = f"#!{sys.executable}\nfrom hutong.cli.main import main\nmain()\n"
 
 
 class Reader:

@@ -38,6 +38,14 @@ id = "urn:gauge:{gauge}"
 at = "time"
 set = { level = "level", pressure = "pressure" }
 
+[source.feet]
+connector = "file"
+entity = "Gauge"
+files = ["feet.csv"]
+id = "urn:gauge:{gauge}"
+set.level = "level"
+unit.level = "{unit}"
+
 [source.gauges]
 connector = "file"
 entity = "Gauge"
@@ -131,6 +139,16 @@ def test_bad_rows_go_to_a_file_with_reasons_and_good_ones_are_taken(station: Sta
     assert [id for id, _ in station.levels()] == ["urn:gauge:a", "urn:gauge:g%0Ah", "urn:gauge:z"]
     suspect = station.core.history.rows.filter(pl.col("marks") == Mark.SUSPECT)
     assert suspect["entity"].to_list() == ["urn:gauge:z"]
+
+
+def test_units_are_converted_and_a_wrong_one_is_told(station: Station) -> None:
+    progress = station.drop.receive("feet.csv", b"gauge,level,unit\na,10,FOT\nb,10,KGM\nc,10,yards\n")
+    assert (progress.taken, progress.rejected) == (1, 2)
+    assert station.core.values("urn:gauge:a")["level"] == pytest.approx(3.048)
+    assert [(line["row"], line["reason"]["where"], line["reason"]["seen"]) for line in station.rejects("feet.csv")] == [
+        (3, "level.unitCode", "KGM"),
+        (4, "level.unitCode", "yards"),
+    ]
 
 
 def test_the_encoding_that_is_declared_is_read_and_another_is_refused_whole(station: Station) -> None:

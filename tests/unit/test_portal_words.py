@@ -60,9 +60,15 @@ def test_plural() -> None:
 
 @pytest.mark.parametrize(
     ("value", "zh", "en"),
-    [(0, "0", "0"), (99_999, "99,999", "99,999"), (123_456, "12.3万", "123,456"), (250_000_000, "2.50亿", "250,000,000"),
-     (-7, "−7", "−7"), (3.14159, "3.14", "3.14")],
-)  # fmt: skip
+    [
+        (0, "0", "0"),
+        (99_999, "99,999", "99,999"),
+        (123_456, "12.3万", "123,456"),
+        (250_000_000, "2.50亿", "250,000,000"),
+        (-7, "\N{MINUS SIGN}7", "\N{MINUS SIGN}7"),
+        (3.14159, "3.14", "3.14"),
+    ],
+)
 def test_large_figures(value: float, zh: str, en: str) -> None:
     assert figures.large(value, "zh") == zh
     assert figures.large(value, "en") == en

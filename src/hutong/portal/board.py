@@ -117,7 +117,8 @@ class Board:
         """Wait until there is more than `seen`; False when `timeout_s` passed first."""
         async with self._news:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait_for(lambda: self.sequence > seen or not self.alive), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._news.wait_for(lambda: self.sequence > seen or not self.alive)
             return self.sequence > seen
 
     async def refresh(self) -> None:
@@ -258,7 +259,8 @@ class Board:
     async def _tick(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), TICK_S)
+                async with asyncio.timeout(TICK_S):
+                    await self._wake.wait()
             self._wake.clear()
             if self.watchers:
                 await self.refresh()

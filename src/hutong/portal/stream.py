@@ -1,6 +1,6 @@
 """Changes of a board as server-sent events (HTML Living Standard, 9.2)."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import msgspec
@@ -25,7 +25,7 @@ class Streams:
         self._portal = portal
         self._open = 0
 
-    async def follow(self, board: Board, lang: Language, seen: str) -> AsyncIterator[ServerSentEventMessage]:
+    async def follow(self, board: Board, lang: Language, seen: str) -> AsyncGenerator[ServerSentEventMessage, None]:
         """Messages from after `seen` (`epoch-sequence`) on; a `reset` first when that is of another epoch."""
         if self._open >= STREAMS_MAX:
             raise Overloaded("too many open streams", allowed=f"{STREAMS_MAX} at once", fix="try again later")
@@ -38,7 +38,7 @@ class Streams:
             self._open -= 1
             board.watchers -= 1
 
-    async def _messages(self, board: Board, lang: Language, seen: str) -> AsyncIterator[ServerSentEventMessage]:
+    async def _messages(self, board: Board, lang: Language, seen: str) -> AsyncGenerator[ServerSentEventMessage, None]:
         epoch, _, last = seen.rpartition("-")
         sequence = int(last) if last.isdecimal() else board.sequence
         if seen and epoch != board.epoch:

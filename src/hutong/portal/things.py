@@ -85,11 +85,12 @@ def state(
     now: int,
 ) -> State:
     """Alerts about silence make a thing silent, not alarming: it is seen by its hatching already."""
-    telling = [
-        alert for alert in alerts if alert.rule in platform.alerts and not platform.alerts[alert.rule].silent_for
-    ]
+    known = [alert for alert in alerts if alert.rule in platform.alerts]
+    telling = [alert for alert in known if not platform.alerts[alert.rule].silent_for]
     if any(alert.state == "firing" and alert.severity != "info" for alert in telling):
         return State.ALARM
+    if any(alert.state == "firing" and platform.alerts[alert.rule].silent_for for alert in known):
+        return State.SILENT
     if observed_at is None or (live and kind.silent_after is not None and now - observed_at > kind.silent_after):
         return State.SILENT
     if any(attribute.marks & Mark.SUSPECT for attribute in attributes):

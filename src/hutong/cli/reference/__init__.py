@@ -16,13 +16,17 @@ from hutong.cli.reference.roles import roles
 from hutong.cli.reference.routes import routes
 from hutong.cli.reference.units import unit_codes
 from hutong.cli.runtime import choose_city
+from hutong.kernel.errors import DeclarationFaults
 from hutong.kernel.packs import read_packs
 
 
 def pages(composition: Composition, program: click.Group) -> Mapping[str, str]:
-    """Every page of the reference by file name; the proofs of all packs run for it. Raises DeclarationFaults."""
+    """Every page of the reference by file name. Raises DeclarationFaults, also where a proof does not hold."""
     packs, faults = read_packs(composition.pack_roots, composition.form)
     faults.check()
+    mission = mission_report(composition, (), packs)
+    if failed := mission.faults():
+        raise DeclarationFaults(failed)
     return {
         "pack-keys.md": pack_keys(composition.form.files),
         "expressions.md": expressions(),
@@ -32,7 +36,7 @@ def pages(composition: Composition, program: click.Group) -> Mapping[str, str]:
         "http.md": routes(choose_city("", packs, composition)),
         "roles.md": roles(),
         "bounds.md": bounds(),
-        "mission.md": mission_report(composition, (), packs).markdown(),
+        "mission.md": mission.markdown(),
     }
 
 

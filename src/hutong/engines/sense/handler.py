@@ -9,12 +9,11 @@ import msgspec
 import polars as pl
 
 from hutong.engines.sense.changes import Changer, Locate, Working
-from hutong.engines.sense.observations import CHANGED, SET, Block
+from hutong.engines.sense.observations import CHANGED, Block
 from hutong.engines.sense.overlay import SUSPECT, Overlay, Rule
 from hutong.engines.sense.ports import (
     Alert,
     AlertAction,
-    AlertState,
     AlertStore,
     Changed,
     ChangeEntities,
@@ -23,7 +22,7 @@ from hutong.engines.sense.ports import (
     HistoryStore,
     Tick,
 )
-from hutong.engines.sense.watch import Watch, states_of
+from hutong.engines.sense.watch import LIVE_LAG_MAX, Watch, states_of
 from hutong.kernel.clock import Clock
 from hutong.kernel.commands import Request
 from hutong.kernel.errors import Fault, HutongError, NotFound, error_of
@@ -105,6 +104,7 @@ class SenseHandler:
         self._clock, self._city, self._published = clock, city, published
         self._watch = Watch(ids)
         self._group = _Group()
+        self._heard: dict[str, int] = {}  # the latest observation of each source since the start
 
     def weight(self, command: Any) -> int:
         return max(1, len(command.changes)) if isinstance(command, ChangeEntities) else 1
@@ -164,6 +164,7 @@ class SenseHandler:
             frame = block.history(position)
             if frame.height:
                 self._history.append(frame)
+            self._heard[block.head.source] = max(self._heard.get(block.head.source, 0), block.latest())
         changed = [(tenant, entity.row.type, id_) for (tenant, id_), entity in group.entities.items() if entity.dirty]
         if changed or group.alerts:
             self._published(changed, group.alerts)
@@ -229,8 +230,9 @@ class SenseHandler:
         return moved
 
     def _silence(self, tx: Transaction, overlay: Overlay, rule: Rule) -> int:
-        moved = 0
-        for row in self._entities.silent(overlay.name, self._group.now - rule.silent_for, rule.name, TICK_MAX):
+        moved, now = 0, self._group.now
+        sources = [source for source, at in self._heard.items() if now - at <= LIVE_LAG_MAX]
+        for row in self._entities.silent(overlay.name, now - rule.silent_for, rule.name, sources, TICK_MAX):
             entity = self._adopt(tx, row.tenant, row.id)
             if rule.name not in states_of(entity.row):
                 self._watch.go_silent(entity.row, rule, self._group.now, overlay.why(rule, {}))
@@ -268,7 +270,7 @@ class SenseHandler:
                 if rule.when is not None:
                     self._observe(tx, watched, rule, frame)
                 elif rule.silent_for:
-                    self._heard(tx, watched, rule)
+                    self._end_silence(tx, watched, rule)
 
     def _derive(self, watched: Watched, key: str, values: Sequence[Any], outside: Mapping[str, Sequence[bool]]) -> None:
         """Set a derived value in each row. It is suspect outside its range, and when a value that it comes from is."""
@@ -318,7 +320,7 @@ class SenseHandler:
                 )
                 entity.dirty = entity.dirty or entity.row.rules != before
 
-    def _heard(self, tx: Transaction, watched: Watched, rule: Rule) -> None:
+    def _end_silence(self, tx: Transaction, watched: Watched, rule: Rule) -> None:
         for entity, at in zip(watched.entities, watched.at, strict=True):
             if entity.row.rules and rule.name in entity.row.rules:
                 self._watch.end(entity.row, at, lambda id_: self._alert(tx, id_), only=(rule.name,))
@@ -465,6 +467,3 @@ class _Group:
         self.written: list[tuple[Block, Position]] = []
         self.alerts: list[Alert] = []
         self.known: dict[str, Alert] = {}
-
-
-__all__ = ["ALERTED", "SET", "AlertState", "SenseHandler"]

@@ -359,8 +359,11 @@ class EntityStore(Protocol):
     ) -> list[tuple[Any, ...]]:
         """Entities of a type in the tenant without a name, as rows of columns: their own, or values of properties."""
 
-    def silent(self, type: str, before: int, rule: str, limit: int) -> list[EntityRow]:
-        """Live entities of a type, last observed before that instant, where the rule is not active yet."""
+    def silent(self, type: str, before: int, rule: str, sources: Sequence[str], limit: int) -> list[EntityRow]:
+        """Entities of a type, last observed before that instant, where the rule is not active yet.
+
+        Only those that are live, or of one of these sources, which tell of the present.
+        """
 
     def index(self, type: str, number: str) -> None:
         """See to it that comparisons of a declared number of a type find an index."""

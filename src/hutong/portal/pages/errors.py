@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
+from hutong.kernel.access import ANONYMOUS
 from hutong.kernel.errors import HutongError
 from hutong.portal.visit import Site, Visit
 from hutong.portal.words import LANGUAGES, Language, preferred
@@ -29,7 +30,7 @@ def error_pages(site: Site) -> ErrorPage:
             _log.error("%s %s", request.method, request.url.path, exc_info=error)
         fault = error.fault if isinstance(error, HutongError) else None
         key = str(status) if status in _OWN else "500" if status >= 500 else "400"
-        visit = Visit(site, request, language(request), site.portal.actor(request))
+        visit = Visit(site, request, language(request), ANONYMOUS)  # it may not be known yet who asks
         return visit.page("error.html", status=status, code=status, key=key, fault=fault)
 
     return page

@@ -108,7 +108,7 @@ async def history(
 def _id(visit: Visit) -> str:
     """The id as it was sent: a path parameter would have lost its slashes' encoding."""
     raw = visit.request.scope.get("raw_path") or visit.request.url.path.encode()
-    return unquote(raw.decode("ascii", "replace").partition("/things/")[2])
+    return unquote(raw.decode("ascii", "replace").partition("?")[0].partition("/things/")[2])
 
 
 def _share(shown: Platform, seen: Thing, name: str) -> bool:

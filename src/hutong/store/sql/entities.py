@@ -190,7 +190,7 @@ class SqlEntities:
                 f"({expression.replace('entity.', '')}) WHERE type = '{of_type}'"
             )
 
-    def silent(self, type: str, before: int, rule: str, limit: int) -> list[EntityRow]:
+    def silent(self, type: str, before: int, rule: str, sources: Sequence[str], limit: int) -> list[EntityRow]:
         return [
             _row(values)
             for values in self._database.query(
@@ -198,7 +198,10 @@ class SqlEntities:
                 .where(
                     entity.c.type == _literal(type),
                     entity.c.observed_at < before,
-                    entity.c.modified_at - entity.c.observed_at <= LIVE_LAG_MAX,
+                    or_(
+                        entity.c.modified_at - entity.c.observed_at <= LIVE_LAG_MAX,
+                        entity.c.source.in_([literal(source) for source in sources]),
+                    ),
                     not_(entity.c.rules.contains(f'"{rule}"', autoescape=True)),
                 )
                 .order_by(entity.c.observed_at)

@@ -1,0 +1,147 @@
+"""A full disk: writing is refused in clear words, reading goes on, and all is well again when space returns."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from hutong.kernel.clock import HOUR, SECOND, SystemClock, iso
+from tests.components import left_out
+from tests.fault.test_kill import HURRIED
+from tests.server import Server
+
+CAR_PARK = "urn:ngsi-ld:OffStreetParking:{}"
+CAR_PARKS = 40
+DISK = "size=48m"
+TEMPORAL = "attrs=availableSpotNumber&options=temporalValues&timerel=after&timeAt=2020-01-01T00:00:00Z"
+PATIENCE_S = 60  # a bound on waiting, not an expectation
+TRIES_MAX = 3_000  # a bound: how many batches fit into what SQLite has set aside already
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small file system."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", DISK, "tmpfs", place], capture_output=True, text=True)
+    if mounted.returncode:
+        left_out("a small disk", f"mounting one needs root: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+class Town:
+    """A server on the small disk, and what it has acknowledged: instants by car park."""
+
+    def __init__(self, disk: Path, log: Path) -> None:
+        self.server = Server(disk / "data", "--open", main=HURRIED)
+        self.server.log = log
+        self.acknowledged: list[int] = []
+        self._ballast = disk / "ballast"
+        self._at = SystemClock().now() - HOUR
+        self._client = httpx.Client(base_url=self.server.url, trust_env=False, timeout=60)
+
+    def send(self) -> httpx.Response:
+        """One observation of every car park."""
+        self._at += SECOND // 100
+        batch = [
+            {
+                "id": CAR_PARK.format(i),
+                "type": "OffStreetParking",
+                "totalSpotNumber": {"type": "Property", "value": 500},
+                "availableSpotNumber": {"type": "Property", "value": i, "observedAt": iso(self._at)},
+            }
+            for i in range(CAR_PARKS)
+        ]
+        answer = self._client.post("/ngsi-ld/v1/entityOperations/upsert?options=update", json=batch)
+        if answer.status_code in (201, 204):
+            self.acknowledged.append(self._at)
+        return answer
+
+    def get(self, path: str) -> httpx.Response:
+        return self._client.get(path)
+
+    def fill(self) -> None:
+        """Take all the space that is left."""
+        with self._ballast.open("ab", buffering=0) as sink, pytest.raises(OSError, match="No space"):
+            while True:
+                sink.write(os.urandom(4096))
+
+    def free(self) -> None:
+        self._ballast.unlink()
+
+    def refused(self) -> httpx.Response:
+        """Send until it is refused."""
+        for _ in range(TRIES_MAX):
+            answer = self.send()
+            if answer.status_code not in (201, 204):
+                return answer
+        pytest.fail("the disk is full, and still everything was taken")
+
+    def wait_until_told(self, text: str) -> None:
+        """Wait until the server's log says something."""
+        deadline = time.monotonic() + PATIENCE_S
+        while text not in self.server.log.read_text(encoding="utf-8"):
+            assert time.monotonic() < deadline, f"the server never said: {text}"
+            time.sleep(0.1)
+
+    def observed(self, i: int) -> list[str]:
+        """The instants that the history of a car park has."""
+        told = self.get(f"/ngsi-ld/v1/temporal/entities/{CAR_PARK.format(i)}?{TEMPORAL}")
+        assert told.status_code == 200, told.text
+        return [at for _, at in told.json()["availableSpotNumber"]["values"]]
+
+    def assert_all_there(self) -> None:
+        """Each acknowledged observation once, and the newest is current."""
+        due = [iso(at) for at in self.acknowledged]
+        for i in (0, CAR_PARKS - 1):
+            there = self.observed(i)
+            assert len(there) == len(set(there))
+            assert set(due) == set(there)
+            current = self.get(f"/ngsi-ld/v1/entities/{CAR_PARK.format(i)}").json()
+            assert current["availableSpotNumber"]["observedAt"] == due[-1]
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost(disk: Path, tmp_path: Path) -> None:
+    town = Town(disk, tmp_path / "log")
+    with town.server:
+        for _ in range(20):
+            assert town.send().status_code in (201, 204)
+        town.fill()
+        refused = town.refused()
+        assert refused.status_code == 507, refused.text
+        told = refused.json()
+        assert told["status"] == 507
+        assert "disk is full" in told["detail"]
+        assert told["fix"]
+        town.wait_until_told("compact waits")
+        assert town.send().status_code == 507
+        assert town.get("/health").status_code == 200
+        town.assert_all_there()
+        town.free()
+        for _ in range(20):
+            assert town.send().status_code == 204
+        town.assert_all_there()
+        town.wait_until_told("history is compacted again")
+    print(town.server.command("verify"))
+    print(town.server.command("rebuild"))
+
+
+def test_it_starts_and_serves_on_a_full_disk(disk: Path, tmp_path: Path) -> None:
+    town = Town(disk, tmp_path / "log")
+    with town.server:
+        assert town.send().status_code == 201
+        town.fill()
+        town.refused()
+        town.server.kill()
+        town.server.start()
+        town.assert_all_there()
+        town.free()
+        assert town.send().status_code == 204
+        town.assert_all_there()
+    print(town.server.command("verify"))
+    print(town.server.command("rebuild"))
