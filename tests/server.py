@@ -77,7 +77,7 @@ class Server:
             self._end()
 
     def kill(self) -> None:
-        """End it at once with SIGKILL, as a power cut would."""
+        """End it at once with SIGKILL, as a power cut would; nothing where it has ended."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._end()

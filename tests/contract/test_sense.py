@@ -145,8 +145,9 @@ def test_merge_patch_delete_and_replace(core: Core) -> None:
 
 def test_observations_from_the_future_are_refused(core: Core) -> None:
     done = core.observe(A, NOON + 10 * MINUTE, level=1.0)
-    assert isinstance(done.refused["level"], InvalidInput)
-    assert "level" not in core.document(A)
+    assert isinstance(done.error, InvalidInput)
+    assert done.error.fault.where == "level.observedAt"
+    assert core.entities.get("", A) is None
 
 
 def test_a_command_with_a_key_is_done_once(core: Core) -> None:

@@ -54,7 +54,10 @@ class Reader:
 
     def follow(self, page: Path) -> None:
         """Do all that a page says, from its first block to its last."""
-        steps = list(blocks(page))
+        self.do(page, list(blocks(page)))
+
+    def do(self, page: Path, steps: Sequence[Block]) -> None:
+        """Do what the blocks say; `page` is where they stand."""
         for i, step in enumerate(steps):
             answer = steps[i + 1] if i + 1 < len(steps) and steps[i + 1].is_answer else None
             where = f"{page.relative_to(ROOT)}:{step.line}"

@@ -6,7 +6,7 @@ import {
 } from "maplibre-gl";
 import worker from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
 
-import type { Change, State, Thing } from "./live";
+import type { Change, State } from "./live";
 import { point, ring } from "./marks";
 import { STATES, font, onTheme, still, token } from "./theme";
 
@@ -14,33 +14,36 @@ setWorkerUrl(worker);
 
 type Point = GeoJSON.Feature<GeoJSON.Point, { id: string; state: State }>;
 
+interface Placed {
+  point: [number, number];
+  state: State;
+}
+
 export interface LiveMap {
   change(change: Change): void;
   choose(id: string, fly: boolean): void;
-  reload(): Promise<void>;
 }
 
-/** Put a live map over the drawn one. `chosen` is called with the id of a point that was picked, or "". */
-export async function liveMap(frame: HTMLElement, chosen: (thing: Thing | null) => void): Promise<LiveMap> {
+/** Put a live map over the drawn one. `chosen` is called with the id of a thing that was picked, or "". */
+export async function liveMap(frame: HTMLElement, chosen: (id: string) => void): Promise<LiveMap> {
   const place = frame.querySelector<HTMLElement>(".map-live");
   if (!place) throw new Error("no place for the map");
   const lang = document.body.dataset["lang"] === "en" ? "en" : "zh";
   const districts = (await (await fetch(frame.dataset["districts"] ?? "")).json()) as GeoJSON.FeatureCollection;
-  const things: Record<string, Thing> = {};
-  let picked = "";
+  const things: Record<string, Placed> = {};
 
   const points = (): GeoJSON.FeatureCollection<GeoJSON.Point> => ({
     type: "FeatureCollection",
-    features: Object.values(things).flatMap((thing): Point[] => thing.point ? [{
-      type: "Feature", geometry: { type: "Point", coordinates: thing.point },
-      properties: { id: thing.id, state: thing.state },
-    }] : []),
+    features: Object.entries(things).map(([id, { point: coordinates, state }]): Point => ({
+      type: "Feature", geometry: { type: "Point", coordinates }, properties: { id, state },
+    })),
   });
 
   const read = async (): Promise<void> => {
-    const answer = (await (await fetch(frame.dataset["map"] ?? "")).json()) as { things: Thing[] };
-    for (const id of Object.keys(things)) delete things[id];
-    for (const thing of answer.things) things[thing.id] = thing;
+    const answer = (await (await fetch(frame.dataset["map"] ?? "")).json()) as {
+      things: [id: string, lon: number, lat: number, state: State][];
+    };
+    for (const [id, lon, lat, state] of answer.things) things[id] = { point: [lon, lat], state };
   };
   await read();
 
@@ -62,9 +65,8 @@ export async function liveMap(frame: HTMLElement, chosen: (thing: Thing | null) 
   });
   const source = (): GeoJSONSource | undefined => map.getSource<GeoJSONSource>("things");
   const pick = (id: string): void => {
-    picked = id;
     if (map.getLayer("chosen")) map.setFilter("chosen", ["==", ["get", "id"], id]);
-    chosen(things[id] ?? null);
+    chosen(id);
   };
 
   map.on("click", (event: MapMouseEvent) => {
@@ -91,13 +93,14 @@ export async function liveMap(frame: HTMLElement, chosen: (thing: Thing | null) 
     change(change) {
       let moved = false;
       for (const id of change.gone) {
-        moved = delete things[id] || moved;
+        moved ||= id in things;
+        delete things[id];
       }
-      for (const thing of change.things) {
-        const before = things[thing.id];
-        moved ||= before?.state !== thing.state || String(before?.point) !== String(thing.point);
-        things[thing.id] = thing;
-        if (thing.id === picked) chosen(thing);
+      for (const { id, point, state } of change.things) {
+        const before = things[id];
+        if (!point || (before?.state === state && String(before.point) === String(point))) continue;
+        things[id] = { point, state };
+        moved = true;
       }
       if (moved) void source()?.setData(points());
     },
@@ -105,10 +108,6 @@ export async function liveMap(frame: HTMLElement, chosen: (thing: Thing | null) 
       const at = things[id]?.point;
       pick(id);
       if (at && fly) map.easeTo({ center: at, zoom: Math.max(map.getZoom(), 13), animate: !still, duration: 150 });
-    },
-    async reload() {
-      await read();
-      await source()?.setData(points());
     },
   };
 }

@@ -21,6 +21,7 @@ function change(news: Change): void {
   for (const thing of news.things) {
     const line = row(thing.id);
     if (line) rewrite(line, thing);
+    if (thing.id === shown) fill(thing);
   }
   for (const id of news.gone) row(id)?.remove();
   if (alerts !== news.summary["firing"]) {
@@ -53,12 +54,21 @@ async function renewAlerts(): Promise<void> {
   if (part) panel.replaceWith(part);
 }
 
-function show(thing: Thing | null): void {
+let shown = "";
+
+/** Show a card of the thing that was picked on the map or in the list; none for "". */
+async function show(id: string): Promise<void> {
   document.querySelectorAll("tr.chosen").forEach((line) => line.classList.remove("chosen"));
+  row(id)?.classList.add("chosen");
+  shown = id;
+  if (card) card.hidden = true;
+  if (!id) return;
+  const answer = await fetch(`${frame?.dataset["card"]}?thing=${encodeURIComponent(id)}`);
+  if (answer.ok && shown === id) fill((await answer.json()) as Thing);
+}
+
+function fill(thing: Thing): void {
   if (!card) return;
-  card.hidden = !thing;
-  if (!thing) return;
-  row(thing.id)?.classList.add("chosen");
   const heading = document.createElement("h3");
   const link = document.createElement("a");
   link.href = (frame?.dataset["path"] ?? "") + encodeURIComponent(thing.id).replaceAll("%3A", ":");
@@ -79,6 +89,7 @@ function show(thing: Thing | null): void {
   }
   const state = stateOf(thing.state, thing.word);
   card.replaceChildren(heading, close, ...(state ? [state] : []), document.createTextNode(` ${thing.time}`), values);
+  card.hidden = false;
 }
 
 function link(list: HTMLElement): void {
@@ -99,7 +110,7 @@ const list = document.querySelector<HTMLElement>("#list");
 if (list) link(list);
 if (frame && webGl()) {
   const { liveMap } = await import("./map");
-  map = await liveMap(frame, show);
+  map = await liveMap(frame, (id) => void show(id));
 }
 
 /** Without it the drawn map stays: it tells the same. */

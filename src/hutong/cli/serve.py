@@ -12,10 +12,10 @@ from granian.server.embed import Server
 from litestar import Litestar
 
 from hutong.cli.composition import Composition, cities_option
-from hutong.cli.runtime import Runtime, Settings, open_city, tune
+from hutong.cli.runtime import Settings, open_city, tune
 from hutong.cli.web import web
 from hutong.kernel.clock import SystemClock
-from hutong.kernel.errors import HutongError, InvalidInput
+from hutong.kernel.errors import InvalidInput
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 BACKLOG = 2048
@@ -65,7 +65,6 @@ def up(
             fix="leave --host out, or leave --open out",
         )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("_granian").setLevel(logging.WARNING)
     settings = Settings(data=data, city=city, store=store, open=open_, demo=demo, packs=packs)
     runtime = open_city(settings, composition.with_cities(cities), SystemClock())
     try:
@@ -81,18 +80,10 @@ def up(
 async def serve(site: Litestar, host: str, port: int, where: str) -> None:
     """Serve until a signal to stop comes; requests under way are finished."""
     server = Server(
-        site, address=host, port=port, interface=Interfaces.ASGI, backlog=BACKLOG, websockets=False, log_access=False
+        site, address=host, port=port, interface=Interfaces.ASGI, backlog=BACKLOG, websockets=False, log_enabled=False
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, server.stop)
-    click.echo(f"Hutong serves at {where}")
+    click.echo(f"Hutong serves at {where} (Ctrl-C stops it)")
     await server.serve()
-
-
-def problem_text(error: HutongError) -> str:
-    """An error as the command line tells it."""
-    return str(error)
-
-
-__all__ = ["Runtime", "serve", "up"]

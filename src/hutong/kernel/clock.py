@@ -15,6 +15,9 @@ DAY = 24 * HOUR
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
+EARLIEST, LATEST = ((end.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND for end in (datetime.min, datetime.max))
+"""The first and the last instant that a calendar date in UTC names: years 1 to 9999."""
+
 
 class Clock(Protocol):
     """Tells the present instant in microseconds since the epoch, UTC."""
@@ -46,7 +49,7 @@ class FrozenClock:
 def instant(text: str, where: str = "") -> int:
     """Read an ISO 8601 date-time with an offset as microseconds since the epoch.
 
-    Raises InvalidInput for a text that is no date-time or that has no offset.
+    Raises InvalidInput for a text that is no date-time, that has no offset or that lies outside the years 1 to 9999.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -66,7 +69,10 @@ def instant(text: str, where: str = "") -> int:
             allowed="ISO 8601 with offset",
             fix="add Z or +08:00",
         )
-    return (moment - _EPOCH) // _MICROSECOND
+    at = (moment - _EPOCH) // _MICROSECOND
+    if not EARLIEST <= at <= LATEST:
+        raise InvalidInput("a date-time outside the calendar", where=where, seen=text, allowed="years 1 to 9999 in UTC")
+    return at
 
 
 def moment(at: int) -> datetime:

@@ -69,7 +69,7 @@ class Board:
         self._things: OrderedDict[str, tuple[int, Thing | None]] = OrderedDict()  # None: it was deleted
         self._alerts: dict[str, list[Alert]] = {}
         self._changed: dict[str, Entity] = {}
-        self._looked_at = self._summarised = 0
+        self._looked_at = self._summarised = self._aged_at = 0
         self._wake, self._news = asyncio.Event(), asyncio.Condition()
         self._lock = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
@@ -125,7 +125,7 @@ class Board:
         """Take in what is known to have changed, and see who fell silent."""
         async with self._lock:
             now = self._portal.clock.now()
-            if not self._changed and now - self._looked_at < SECOND:
+            if not self._changed and now - self._looked_at < COALESCE_S * SECOND:
                 return
             self._looked_at = now
             alarmed = await self._read_alerts()
@@ -133,14 +133,20 @@ class Board:
             await self._take([*changed.values(), *await self._find(alarmed - changed.keys())])
             if await self._count() != len(self.things()):  # some were deleted, which nobody tells
                 await self._read_all()
-            for id, (_, known) in list(self._things.items()):
-                if known and (seen := self._state(known, now)) != known.state:
-                    self._put(id, replace(known, state=seen))
+            if now - self._aged_at >= TICK_S * SECOND:
+                self._age(now)
             self._forget_deleted()
             if self.sequence > self._summarised:
                 self.summary, self._summarised = self._summarise(), self.sequence
         async with self._news:
             self._news.notify_all()
+
+    def _age(self, now: int) -> None:
+        """See who fell silent since, which nobody tells."""
+        self._aged_at = now
+        for id, (_, known) in list(self._things.items()):
+            if known and (seen := self._state(known, now)) != known.state:
+                self._put(id, replace(known, state=seen))
 
     async def _find(self, ids: set[str]) -> list[Entity]:
         if not ids:

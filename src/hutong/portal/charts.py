@@ -21,7 +21,7 @@ Span: TypeAlias = Literal["24h", "7d", "30d", "all"]
 SPANS: dict[Span, int | None] = {"24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY, "all": None}
 POINTS_MAX = 1_500  # more are drawn as means over buckets, with least and greatest as a band
 _BUCKETS = (5 * MINUTE, 15 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, DAY, 7 * DAY, 30 * DAY)
-WIDTH, HEIGHT = 960, 360
+WIDTH, HEIGHT = 960, 480
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 16, 28
 
 

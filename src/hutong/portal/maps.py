@@ -10,6 +10,7 @@ from hutong.portal.things import State, Thing
 from hutong.portal.words import Language
 
 WIDTH = 640
+POINTS_MAX = 1_000  # drawn on the server, the most urgent; the live map has all
 Box: TypeAlias = tuple[float, float, float, float]
 _SIZES = {State.GOOD: 3.2, State.WATCH: 4.2, State.ALARM: 5.2, State.SUSPECT: 4.0, State.SILENT: 3.8}
 
@@ -98,7 +99,7 @@ class Atlas:
         placed = [thing for thing in things if thing.lon is not None and thing.lat is not None]
         box = box or self.around(placed)
         inside = [thing for thing in placed if _within(thing, box)]
-        order = list(State)[::-1]
+        order = list(State)
         projection = Projection(box, width)
         points = [
             Point(
@@ -107,7 +108,7 @@ class Atlas:
                 thing.state,
                 shape(thing.state, *projection(thing.lon or 0.0, thing.lat or 0.0)),
             )
-            for thing in sorted(inside, key=lambda thing: order.index(thing.state))
+            for thing in sorted(inside, key=lambda thing: order.index(thing.state))[:POINTS_MAX][::-1]
         ]
         return Map(
             projection.width,

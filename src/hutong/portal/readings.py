@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from hutong.engines.sense.declarations import PropertyDeclaration
-from hutong.engines.sense.ports import Attribute, Mark
+from msgspec import json
+
+from hutong.engines.sense.ports import Alert, Mark
 from hutong.portal.figures import MISSING, percent, written
 from hutong.portal.ports import Platform, ThingType
 from hutong.portal.things import State, Thing
@@ -32,34 +33,28 @@ class Reading:
 
 
 def reading(
-    name: str, declared: PropertyDeclaration, attribute: Attribute | None, label: str, now_silent: bool = False
+    seen: Thing, name: str, kind: ThingType, platform: Platform, lang: Language, silent: bool = False
 ) -> Reading:
-    """Write one attribute. Of a silent thing no measured value is shown as if it held now."""
-    measured = attribute is not None and attribute.observed_at is not None
-    numeric = declared.type in ("number", "integer")
-    if attribute is None or attribute.value is None or (now_silent and measured):
-        return Reading(
-            name,
-            label,
-            MISSING,
-            missing=True,
-            numeric=numeric,
-            observed_at=attribute.observed_at if attribute else None,
-        )
+    """Write one value of a thing. Where it is `silent`, what its last news told is not shown as if it held now."""
+    declared, attribute = kind.declaration.property[name], seen.attributes.get(name)
+    label, numeric = platform.label(kind.name, name, lang), declared.type in ("number", "integer")
+    observed_at = attribute.observed_at if attribute else None
+    if attribute is None or attribute.value is None or (silent and observed_at == seen.observed_at):
+        return Reading(name, label, MISSING, missing=True, numeric=numeric, observed_at=observed_at)
     text, symbol = written(attribute.value, declared)
-    share = attribute.value if declared.type == "number" and declared.unit == "C62" else None
-    marks = attribute.marks
+    if declared.values:
+        text = platform.text(lang, "entity", kind.name, "property", name, "values", text).name
     return Reading(
         name,
         label,
         text,
         symbol,
-        share=min(1.0, max(0.0, share)) if share is not None else None,
-        suspect=bool(marks & Mark.SUSPECT),
-        derived=bool(marks & Mark.DERIVED),
-        simulated=bool(marks & Mark.SIMULATED),
-        entered=bool(marks & Mark.ENTERED),
-        observed_at=attribute.observed_at,
+        share=min(1.0, max(0.0, attribute.value)) if declared.type == "number" and declared.unit == "C62" else None,
+        suspect=bool(attribute.marks & Mark.SUSPECT),
+        derived=bool(attribute.marks & Mark.DERIVED),
+        simulated=bool(attribute.marks & Mark.SIMULATED),
+        entered=bool(attribute.marks & Mark.ENTERED),
+        observed_at=observed_at,
         numeric=numeric,
     )
 
@@ -67,16 +62,7 @@ def reading(
 def headline(seen: Thing, kind: ThingType, platform: Platform, lang: Language) -> list[Reading]:
     """The values shown first, in the order that the pack gives them."""
     silent = seen.state == State.SILENT
-    return [
-        reading(
-            name,
-            kind.declaration.property[name],
-            seen.attributes.get(name),
-            platform.label(kind.name, name, lang),
-            silent,
-        )
-        for name in kind.declaration.headline
-    ]
+    return [reading(seen, name, kind, platform, lang, silent) for name in kind.declaration.headline]
 
 
 def all_values(seen: Thing, kind: ThingType, platform: Platform, lang: Language) -> list[Reading]:
@@ -84,10 +70,21 @@ def all_values(seen: Thing, kind: ThingType, platform: Platform, lang: Language)
     declared = kind.declaration
     order = [*declared.headline, *(name for name in declared.property if name not in declared.headline)]
     return [
-        reading(name, declared.property[name], seen.attributes.get(name), platform.label(kind.name, name, lang))
+        reading(seen, name, kind, platform, lang)
         for name in order
         if name != declared.name and declared.property[name].type not in _PLACES
     ]
+
+
+def evidence(alert: Alert, kind: ThingType, platform: Platform, lang: Language) -> list[tuple[str, str]]:
+    """What an alert's rule saw, as labels and texts; of open properties only."""
+    seen = json.decode(alert.reason).get("saw", {}) if alert.reason else {}
+    shown = []
+    for name, value in seen.items():
+        declared = kind.declaration.property.get(name)
+        if declared and (declared.grade or kind.declaration.grade) == "open":
+            shown.append((platform.label(kind.name, name, lang), "".join(written(value, declared))))
+    return shown
 
 
 def raw(seen: Thing, kind: ThingType) -> dict[str, Any]:

@@ -55,6 +55,7 @@ def pages(portal: Portal) -> Pages:
             platform.platform,
             platform.alerts_part,
             platform.map_points,
+            platform.one,
             thing.thing,
             thing.history,
             alerts.alerts,

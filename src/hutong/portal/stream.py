@@ -62,7 +62,7 @@ class Streams:
 
 def message(portal: Portal, board: Board, changed: list[Thing], gone: list[str], lang: Language) -> dict[str, Any]:
     return {
-        "at": figures.short(portal.clock.now(), portal.clock.now(), portal.city.zone, lang),
+        "at": figures.when(portal.clock.now(), portal.city.zone, lang),
         "things": [changed_thing(portal, board, thing, lang) for thing in changed],
         "gone": gone,
         "summary": summary(board.summary, lang),

@@ -18,6 +18,7 @@ from hutong.portal.assets import built
 from hutong.portal.board import Board, Boards
 from hutong.portal.maps import Atlas
 from hutong.portal.ports import Platform, Portal
+from hutong.portal.readings import evidence
 from hutong.portal.stream import Streams
 from hutong.portal.things import State
 from hutong.portal.words import LANGUAGES, TAGS, Language, other, words
@@ -95,10 +96,18 @@ class Visit:
     def lasted(self, microseconds: int) -> str:
         return figures.duration(microseconds, self.lang)
 
-    def held(self, alert: Alert) -> int:
+    def held(self, alert: Alert, platform: Platform) -> int:
         """How long an alert has lasted; one of history played back, up to its last move in its own time."""
-        end = alert.resolved_at if alert.resolved_at is not None else self.now if alert.live else alert.at
+        rule = platform.alerts.get(alert.rule)
+        by_the_clock = alert.live or (rule and rule.silent_for)
+        end = alert.resolved_at if alert.resolved_at is not None else self.now if by_the_clock else alert.at
         return max(0, end - alert.pending_since)
+
+    def evidence(self, alert: Alert, platform: Platform) -> str:
+        """What made the alert, in one line: `Occupancy 97%`."""
+        kind = next(kind for kind in platform.types if kind.name == alert.type)
+        comma = words(self.lang)("site.comma")
+        return comma.join(f"{label} {text}" for label, text in evidence(alert, kind, platform, self.lang))
 
     def page(self, template: str, status: int = 200, **context: Any) -> Response[str]:
         """A page, or a part of one, as HTML."""

@@ -8,7 +8,7 @@ import msgspec
 from hutong.engines.sense.observations import CREATED, DELETED, LATE, MARKED, RETYPED, SET, UNSET, Block
 from hutong.engines.sense.overlay import DERIVED, SUSPECT, Overlay
 from hutong.engines.sense.ports import Attribute, Change, Changed, EntityRow, Verb
-from hutong.kernel.clock import MINUTE, iso
+from hutong.kernel.clock import EARLIEST, LATEST, MINUTE, iso
 from hutong.kernel.errors import AlreadyExists, HutongError, InvalidInput, NotFound
 
 NULL = "urn:ngsi-ld:null"
@@ -93,7 +93,7 @@ class Changer:
                 return _failed(
                     change, NotFound("there is no such entity", where="id", seen=change.id, fix="create it first")
                 )
-            error = self._acceptable(change, None) or self._typed(change)
+            error = self._acceptable(change, None, block.head.recorded_at) or self._typed(change)
             if error is not None:
                 return _failed(change, error)
             self._create(change, entity, block)
@@ -109,7 +109,7 @@ class Changer:
             return Changed(id=change.id, changed=("*",))
         if verb is Verb.DELETE_ATTRIBUTES:
             return self._remove(change, entity, block)
-        error = self._acceptable(change, entity)
+        error = self._acceptable(change, entity, block.head.recorded_at)
         if error is not None:
             return _failed(change, error)
         if change.types or change.scopes is not None:
@@ -136,7 +136,7 @@ class Changer:
     def _overlay(self, types: tuple[str, ...]) -> Overlay | None:
         return next((self.overlays[name] for name in types if name in self.overlays), None)
 
-    def _acceptable(self, change: Change, entity: Working | None) -> HutongError | None:
+    def _acceptable(self, change: Change, entity: Working | None, now: int) -> HutongError | None:
         overlay = entity.overlay if entity is not None else self._overlay(change.types)
         attributes = change.attributes
         if len(attributes) > ATTRIBUTES_MAX:
@@ -146,6 +146,17 @@ class Changer:
                 allowed=f"{ATTRIBUTES_MAX}",
                 where=change.id,
             )
+        latest = now + FUTURE_MAX
+        for key, attribute in attributes.items():
+            at = attribute.observed_at
+            if at is not None and not EARLIEST <= at <= latest:
+                return InvalidInput(
+                    "observed in the future" if at > latest else "observed before the calendar begins",
+                    where=f"{key}.observedAt",
+                    seen=iso(at) if EARLIEST <= at <= LATEST else at,
+                    allowed=f"up to {iso(latest)}",
+                    fix="check the clock and offset",
+                )
         if overlay is None:
             return None
         checks, partial = overlay.checks, change.verb in (Verb.PATCH, Verb.MERGE)
@@ -258,15 +269,6 @@ class Changer:
             if marks:
                 attribute.marks |= marks
             at = attribute.observed_at
-            if at is not None and at > now + FUTURE_MAX:
-                refused[key] = InvalidInput(
-                    "observed in the future",
-                    where=f"{key}.observedAt",
-                    seen=iso(at),
-                    allowed=f"up to {iso(now + FUTURE_MAX)}",
-                    fix="check the clock and offset",
-                )
-                continue
             if old is not None and old.observed_at is not None and at is not None and at <= old.observed_at:
                 if at < old.observed_at:
                     block.add(LATE, row.id, row.type, key, attribute)

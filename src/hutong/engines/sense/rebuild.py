@@ -12,6 +12,7 @@ from hutong.engines.sense.changes import Changer, Working
 from hutong.engines.sense.handler import ALERTED
 from hutong.engines.sense.observations import CHANGED, Block
 from hutong.engines.sense.ports import Alert, AlertStore, Attribute, EntityRow, EntityStore
+from hutong.kernel.errors import StorageFull
 from hutong.kernel.ledger import Entry
 from hutong.kernel.transactions import Database
 
@@ -29,20 +30,42 @@ class Line(msgspec.Struct, omit_defaults=True):
 
 
 def write_checkpoint(file: Path, entities: EntityStore, alerts: AlertStore) -> bytes:
-    """Write state as gzipped JSON lines, durably and whole or not at all. Gives the file's SHA-256."""
+    """Write state as gzipped JSON lines, durably and whole or not at all. Gives the file's SHA-256.
+
+    Raises StorageFull.
+    """
     part = file.with_suffix(".part")
-    encode = msgspec.json.Encoder().encode
-    with part.open("wb") as raw:
-        with gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1, mtime=0) as packed:
-            for row in entities.each():
-                packed.write(encode(Line(entity=row)) + b"\n")
-            for alert in alerts.each():
-                packed.write(encode(Line(alert=alert)) + b"\n")
-        raw.flush()
-        os.fsync(raw.fileno())
-    digest = file_hash(part)
-    part.replace(file)
+    try:
+        with part.open("wb") as raw:
+            with gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1, mtime=0) as packed:
+                packed.writelines(_lines(entities, alerts))
+            raw.flush()
+            os.fsync(raw.fileno())
+        digest = file_hash(part)
+        part.replace(file)
+        _sync(file.parent)  # or a power cut might take back the name, when payloads have gone already
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StorageFull(
+            "a checkpoint cannot be written", where=str(file.parent), seen=str(error), fix="make space"
+        ) from error
     return digest
+
+
+def _lines(entities: EntityStore, alerts: AlertStore) -> Iterator[bytes]:
+    encode = msgspec.json.Encoder().encode
+    for row in entities.each():
+        yield encode(Line(entity=row)) + b"\n"
+    for alert in alerts.each():
+        yield encode(Line(alert=alert)) + b"\n"
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def file_hash(file: Path) -> bytes:

@@ -95,12 +95,14 @@ class Upkeep:
         self._due: dict[Callable[[], object], int] = {
             self.tick: now,
             self.compact: now + COMPACT_EVERY,
+            self.checkpoint: now,
             self.optimise: now + OPTIMISE_EVERY,
             self.retain: now + RETAIN_EVERY,
         }
         self._every: dict[Callable[[], object], int] = {
             self.tick: TICK_EVERY,
             self.compact: COMPACT_EVERY,
+            self.checkpoint: COMPACT_EVERY,
             self.optimise: OPTIMISE_EVERY,
             self.retain: RETAIN_EVERY,
         }
@@ -129,7 +131,7 @@ class Upkeep:
         """Do what is due. A fault is logged and tried again next time."""
         self._do(self.tick, self.compact)
         if self._size() - self._sealed_size > CHECKPOINT_BYTES:
-            self.checkpoint()
+            self._do(self.checkpoint)
 
     def pulse_slowly(self) -> None:
         """The same for what may take minutes and must not hold up the rest; for a thread of its own."""
@@ -169,6 +171,8 @@ class Upkeep:
         """Write state as of one moment, and let the payloads it covers leave the ledger."""
         self.compact()
         self._folder.mkdir(parents=True, exist_ok=True)
+        for unfinished in self._folder.glob("*.part"):
+            unfinished.unlink()
         with self._snapshot():
             upto = dict(self._ledger.lanes())
             file = self._folder / f"{self._clock.now()}.jsonl.gz"

@@ -162,17 +162,19 @@ async def alerts_part(visit: Here, name: FromPath[str]) -> Response[str]:
 
 @get(both("/platforms/{name:str}/map.json"), include_in_schema=False)
 async def map_points(visit: Here, name: FromPath[str]) -> dict[str, Any]:
-    """Things with a place, as the live map takes them, and the change up to which this tells."""
+    """Things with a place, as the live map takes them: `[id, longitude, latitude, state]`."""
     shown = found_platform(visit, name)
     board = await visit.board(shown)
     return {
-        "sequence": f"{board.epoch}-{board.sequence}",
-        "things": [
-            stream.changed_thing(visit.site.portal, board, thing, visit.lang)
-            for thing in board.things()
-            if thing.lon is not None
-        ],
+        "things": [(thing.id, thing.lon, thing.lat, thing.state) for thing in board.things() if thing.lon is not None]
     }
+
+
+@get(both("/platforms/{name:str}/thing.json"), include_in_schema=False)
+async def one(visit: Here, name: FromPath[str], thing: FromQuery[str]) -> dict[str, Any]:
+    """One thing as streams tell of it: for the card of a point that was picked on the map."""
+    board = await visit.board(found_platform(visit, name))
+    return stream.changed_thing(visit.site.portal, board, found_thing(board, thing), visit.lang)
 
 
 def _readings(visit: Visit, shown: Platform) -> Callable[[Thing], Any]:
@@ -184,7 +186,7 @@ def type_of(shown: Platform, thing: Thing) -> ThingType:
     return next(kind for kind in shown.types if kind.name == thing.type)
 
 
-async def found_thing(board: Board, id: str) -> Thing:
+def found_thing(board: Board, id: str) -> Thing:
     found = next((thing for thing in board.things() if thing.id == id), None)
     if found is None:
         raise NotFound("no such thing on this platform", seen=id)

@@ -29,7 +29,7 @@ async def thing(
 ) -> Response[str]:
     shown = found_platform(visit, name)
     board = await visit.board(shown)
-    seen = await found_thing(board, _id(visit))
+    seen = found_thing(board, _id(visit))
     kind = type_of(shown, seen)
     values = all_values(seen, kind, shown, visit.lang)
     charted = [value for value in values if value.numeric]
@@ -75,7 +75,7 @@ async def history(
     Milliseconds are those of the city's wall clock: a chart reads the same wherever it is looked at.
     """
     shown = found_platform(visit, name)
-    seen = await found_thing(await visit.board(shown), thing)
+    seen = found_thing(await visit.board(shown), thing)
     kind = type_of(shown, seen)
     if show not in kind.declaration.property:
         raise InvalidInput("no such property", where="show", seen=show)

@@ -18,6 +18,8 @@ from hutong.standards.ngsi_ld.errors import LdContextNotAvailable
 from hutong.standards.ngsi_ld.uris import NAME_LENGTH_MAX, is_name, is_uri
 
 CONTEXTS_KEPT_MAX = 256
+CONTEXT_KEPT_BYTES_MAX = 256 * 1024  # a larger one is compiled each time
+NAME_URI_LENGTH_MAX = 512  # bytes: names of types stand in indexes together with ids
 NAMES_KEPT_MAX = 16_384
 NESTING_MAX = 8  # of @contexts that refer to one another
 TERMS_MAX = 10_000
@@ -80,8 +82,9 @@ class Context:
                 )
             return stored_name(DEFAULT_VOCABULARY + name)
         uri = self._absolute(name)
-        if not is_uri(uri) or "@" in uri:
-            raise InvalidInput("not a name", seen=name, allowed="prefix:name or a URI without @")
+        if not is_uri(uri) or "@" in uri or len(uri.encode()) > NAME_URI_LENGTH_MAX:
+            allowed = f"prefix:name or a URI without @, of at most {NAME_URI_LENGTH_MAX} bytes"
+            raise InvalidInput("not a name", seen=name, allowed=allowed)
         return stored_name(uri)
 
     def _absolute(self, name: str) -> str:
@@ -146,6 +149,8 @@ class Contexts:
         if value is None or (type(value) is str and is_core_url(value)):
             return CORE_CONTEXT
         key = value if type(value) is str else msgspec.json.encode(value)
+        if len(key) > CONTEXT_KEPT_BYTES_MAX:
+            return self._compile(value)
         kept = self._kept.get(key)
         if kept is None:
             kept = self._kept[key] = self._compile(value)

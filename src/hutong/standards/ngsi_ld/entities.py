@@ -4,6 +4,7 @@ Read as they come: normalized, concise, and any mixture. A batch of tens of thou
 through here on one core, hence plain loops over the decoded JSON, and no objects but those handed on.
 """
 
+import re
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from hutong.standards.ngsi_ld.uris import NULL, is_uri, read_uri
 
 ENTITIES_PER_BATCH_MAX = 1_000
 
+_nul = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000").search  # U+0000 as JSON writes it, which is the only way it can come
 _PLACES = ("location", "observationSpace", "operationSpace")  # clause 4.7.1
 _ENTITY_MEMBERS = GIVEN_BY_SYSTEM | frozenset(["id", "type", "scope", "@context", "@id", "@type", "expiresAt"])
 
@@ -90,11 +92,14 @@ def read_batch(
     Raises MalformedBody, TooLarge, or InvalidInput where the array as a whole is at fault (clause 5.6.7).
     """
     items = _array(body)
+    suspicious = _holds_nul(body)
     readers: dict[int, EntityReader] = {}
     results: list[Change | Refused] = []
     seen: set[str] | None = set() if verb is Verb.CREATE else None
     for index, raw in enumerate(items):
         try:
+            if suspicious:
+                _refuse_nul(raw)
             own = context_of(raw, contexts, context)
             reader = readers.get(id(own))
             if reader is None:
@@ -124,7 +129,17 @@ def read_ids(body: bytes) -> list[Change | Refused]:
 
 
 def decode(body: bytes) -> Any:
-    """The JSON of a body. Raises MalformedBody for what is none: broken, not UTF-8, NaN, nested without end."""
+    """The JSON of a body. Raises MalformedBody for what is none: broken, not UTF-8, NaN, nested without end.
+
+    Raises InvalidInput for a text with U+0000, which PostgreSQL cannot keep and which is therefore kept nowhere.
+    """
+    raw = _parse(body)
+    if _holds_nul(body):
+        _refuse_nul(raw)
+    return raw
+
+
+def _parse(body: bytes) -> Any:
     if not body:
         raise MalformedBody("the body is empty", allowed="JSON")
     try:
@@ -135,6 +150,18 @@ def decode(body: bytes) -> Any:
         raise MalformedBody("the body is not UTF-8", seen=error.reason, allowed="JSON in UTF-8") from None
     except RecursionError:
         raise MalformedBody("the body is nested too deeply", allowed="JSON in UTF-8") from None
+
+
+def _holds_nul(text: bytes) -> bool:
+    return b"\\u0000" in text and _nul(text) is not None
+
+
+def _refuse_nul(raw: Any) -> None:
+    for name, member in raw.items() if type(raw) is dict else [("", raw)]:
+        if _holds_nul(msgspec.json.encode([name, member])):
+            raise InvalidInput(
+                "the character U+0000 is in a text", where=name, allowed="any other character", fix="leave it out"
+            )
 
 
 def context_of(raw: Any, contexts: Contexts, context: Context | None) -> Context:
@@ -153,7 +180,7 @@ def context_of(raw: Any, contexts: Contexts, context: Context | None) -> Context
 
 
 def _array(body: bytes) -> list[Any]:
-    items = decode(body)
+    items = _parse(body)
     if type(items) is not list or not items:
         raise InvalidInput("the body is no array with items", seen=items, allowed="an array")
     if len(items) > ENTITIES_PER_BATCH_MAX:

@@ -6,6 +6,9 @@ import msgspec
 
 from hutong.kernel.errors import HutongError, InvalidInput
 from hutong.standards.ngsi_ld.errors import located
+from hutong.standards.ngsi_ld.values import read_value
+
+ALTITUDE_MAX_M = 100_000_000  # beyond the satellites that stand still
 
 _DEPTHS = {"Point": 0, "MultiPoint": 1, "LineString": 1, "MultiLineString": 2, "Polygon": 2, "MultiPolygon": 3}
 GEOMETRY_TYPES = tuple(_DEPTHS)
@@ -24,7 +27,7 @@ def read_geometry(value: Any) -> dict[str, Any]:
     if type(value) is str:
         try:
             value = msgspec.json.decode(value)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             raise InvalidInput("no GeoJSON geometry", seen=value, allowed="an object, or JSON text of one") from None
     if type(value) is not dict:
         raise InvalidInput("no GeoJSON geometry", seen=value, allowed="an object with type and coordinates")
@@ -35,6 +38,11 @@ def read_geometry(value: Any) -> dict[str, Any]:
         _check(value.get("coordinates"), kind, _DEPTHS[kind])
     except HutongError as error:
         raise located(error, "coordinates") from None
+    for member in value.keys() - ("type", "coordinates"):
+        try:
+            read_value(value[member], False)
+        except HutongError as error:
+            raise located(error, member) from None
     return value
 
 
@@ -49,11 +57,15 @@ def _check(coordinates: Any, kind: str, depth: int) -> None:
             _check(part, kind, depth - 1)
         except HutongError as error:
             raise located(error, f"[{i}]") from None
-    if depth == 1 and kind.endswith("LineString") and len(coordinates) < 2:
-        raise InvalidInput("a line needs two positions", seen=coordinates, allowed="two positions or more")
+    if depth == 1 and kind.endswith("LineString") and _places(coordinates) < 2:
+        raise InvalidInput("a line needs two positions", seen=coordinates, allowed="two different positions or more")
     if depth == 1 and kind.endswith("Polygon"):
-        if len(coordinates) < 4:
-            raise InvalidInput("a ring needs four positions", seen=coordinates, allowed="four positions or more")
+        if len(coordinates) < 4 or _places(coordinates) < 3:
+            raise InvalidInput(
+                "a ring needs four positions",
+                seen=coordinates,
+                allowed="three different positions or more, and the first",
+            )
         if coordinates[0] != coordinates[-1]:
             raise InvalidInput(
                 "a ring is not closed",
@@ -61,6 +73,16 @@ def _check(coordinates: Any, kind: str, depth: int) -> None:
                 allowed="its first position again",
                 fix="repeat the first position at the end",
             )
+
+
+def _places(positions: list[Any]) -> int:
+    """How many different places there are, three at most."""
+    found: set[tuple[float, float]] = set()
+    for position in positions:
+        found.add((position[0], position[1]))
+        if len(found) == 3:
+            break
+    return len(found)
 
 
 def _check_position(position: Any) -> None:
@@ -75,3 +97,5 @@ def _check_position(position: Any) -> None:
         raise InvalidInput(
             "no such latitude", where="[1]", seen=position[1], allowed="-90 to 90", fix="longitude comes first"
         )
+    if len(position) == 3 and not -ALTITUDE_MAX_M <= position[2] <= ALTITUDE_MAX_M:
+        raise InvalidInput("no such altitude", where="[2]", seen=position[2], allowed=f"up to {ALTITUDE_MAX_M} metres")

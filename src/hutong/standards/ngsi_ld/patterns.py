@@ -2,14 +2,21 @@
 
 import re
 
+import re2
+
 from hutong.kernel.errors import InvalidInput
 from hutong.standards.ngsi_ld.errors import TooComplexQuery
 
 PATTERN_LENGTH_MAX = 256
 REPETITIONS_MAX = 4  # in one pattern; each more multiplies the time a hostile text can take
+REPEATED_MAX = 255  # how often {n} repeats: RE_DUP_MAX of IEEE 1003.2
 
 _escaped = re.compile(r"\\.")
-_reference = re.compile(r"(?:^|[^\\])(?:\\\\)*\\[1-9]").search
+_special = re.compile(r"\\(?![dswDSWnrtf])[^\W_]", re.ASCII).search  # escapes that engines read differently
+_set = re.compile(r"\[\^?\]?[^\]]*\]")
+_count = re.compile(r"\{(\d{1,3})(?:,(\d{0,3}))?\}")
+_quiet = re2.Options()
+_quiet.log_errors = False
 _dialect = re.compile(r"\[\^?\]?[^\]]*(?:\[|--|&&|~~|\|\|)").search  # what engines read differently inside a set
 
 
@@ -23,18 +30,26 @@ def read_pattern(text: str, where: str) -> str:
             allowed=f"a regular expression of 1 to {PATTERN_LENGTH_MAX} characters",
         )
     plain = _escaped.sub("_", text)
-    if "(?" in plain or _dialect(plain) or _reference(text):
+    if "(?" in plain or _dialect(plain) or _special(text.replace("\\\\", "__")):
         raise InvalidInput(
             "this part of regular expressions is not understood here",
             where=where,
             seen=text,
             allowed="IEEE 1003.2 extended regular expressions",
-            fix="do without (?, \\1, and classes inside [ ]",
+            fix="do without (?, \\ before letters and digits other than \\d \\s \\w, and classes inside [ ]",
         )
     try:
         re.compile(text)
+        re2.compile(text, _quiet)
     except re.error as error:
         raise InvalidInput(f"no regular expression: {error.msg}", where=where, seen=text) from None
+    except re2.error as error:
+        raise InvalidInput("no regular expression", where=where, seen=text, allowed=error.args[0].decode()) from None
+    bare = _set.sub("_", plain)
+    counted = [int(times) for count in _count.findall(bare) for times in count if times]
+    if "{" in _count.sub("", bare) or max(counted, default=0) > REPEATED_MAX:
+        allowed = f"{{n}}, {{n,}} or {{n,m}}, up to {REPEATED_MAX}"
+        raise InvalidInput("no count of repetitions", where=where, seen=text, allowed=allowed, fix="write { as \\{")
     if _repetitions(text) > REPETITIONS_MAX:
         raise TooComplexQuery(
             "a pattern with too many repetitions",

@@ -6,7 +6,7 @@ from typing import Any, TypeGuard
 
 from hutong.kernel.errors import InvalidInput
 
-URI_LENGTH_MAX = 2048
+URI_LENGTH_MAX = 2048  # bytes: ids stand in indexes, whose rows are bounded
 NAME_LENGTH_MAX = 256
 NULL = "urn:ngsi-ld:null"  # NGSI-LD Null, clause 4.5.0
 
@@ -22,7 +22,7 @@ def is_uri(value: Any) -> TypeGuard[str]:
         return False
     if not (value.startswith("urn:") and len(value) > 4) and _schemed(value) is None:
         return False
-    return value.isascii() or not any(_is_unseen(char) for char in value)
+    return value.isascii() or (not any(map(_is_unseen, value)) and len(value.encode()) <= URI_LENGTH_MAX)
 
 
 def _is_unseen(char: str) -> bool:
@@ -37,7 +37,7 @@ def read_uri(value: Any, what: str) -> str:
     raise InvalidInput(
         f"{what} is no URI",
         seen=value,
-        allowed=f"a URI of at most {URI_LENGTH_MAX} characters",
+        allowed=f"a URI of at most {URI_LENGTH_MAX} bytes",
         fix="write it as urn:ngsi-ld:Type:name",
     )
 

@@ -21,8 +21,7 @@ def read_value(value: Any, deep_nulls: bool, depth: int = 0) -> Any:
                 return None
             raise InvalidInput("NGSI-LD Null has no place here", seen=value)
     elif cls is int:
-        if not -(2**63) <= value < 2**63:
-            raise InvalidInput("an integer too large", seen=value, allowed="64 bits")
+        _check_integer(value)
     elif cls is dict or cls is list:
         return _read_compound(value, deep_nulls, depth)
     elif value is None:
@@ -31,9 +30,9 @@ def read_value(value: Any, deep_nulls: bool, depth: int = 0) -> Any:
 
 
 def _read_compound(value: Any, deep_nulls: bool, depth: int) -> Any:
-    if depth >= VALUE_DEPTH_MAX:
-        raise InvalidInput("a value nested too deeply", allowed=f"at most {VALUE_DEPTH_MAX} levels")
+    _check_depth(depth)
     if type(value) is dict and value.get("@type") == "@json":
+        _check_literal(value, depth)
         return value  # a JSON literal may hold null: clause 4.5.0
     place = ""
     try:
@@ -47,6 +46,26 @@ def _read_compound(value: Any, deep_nulls: bool, depth: int) -> Any:
     except HutongError as error:
         raise located(error, place) from None
     return value
+
+
+def _check_integer(value: int) -> None:
+    if not -(2**63) <= value < 2**63:
+        raise InvalidInput("an integer too large", seen=value, allowed="64 bits", fix="send it as a text")
+
+
+def _check_depth(depth: int) -> None:
+    if depth >= VALUE_DEPTH_MAX:
+        raise InvalidInput("a value nested too deeply", allowed=f"at most {VALUE_DEPTH_MAX} levels")
+
+
+def _check_literal(value: Any, depth: int = 0) -> None:
+    """What is inside raw JSON is nobody's business, within the bounds that every store keeps."""
+    if type(value) is int:
+        _check_integer(value)
+    elif type(value) is dict or type(value) is list:
+        _check_depth(depth)
+        for member in value.values() if type(value) is dict else value:
+            _check_literal(member, depth + 1)
 
 
 def read_object(value: Any) -> Any:
@@ -78,8 +97,9 @@ def read_terms(value: Any) -> list[str]:
 
 
 def read_json(value: Any) -> Any:
-    """Raw JSON: an object, or several; what is inside is nobody's business."""
+    """Raw JSON: an object, or several."""
     if type(value) is dict or (type(value) is list and all(type(part) is dict for part in value)):
+        _check_literal(value)
         return value
     raise InvalidInput("no JSON object", seen=value, allowed="an object, or an array of objects")
 

@@ -16,6 +16,7 @@ import msgspec
 import psycopg
 import re2
 from sqlalchemy import ARRAY, ColumnElement, Engine, Text, bindparam, create_engine, event, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql import ClauseElement
@@ -182,14 +183,16 @@ class SqlDatabase:
 
     def keep_setting(self, name: str, value: str) -> None:
         """Keep a setting with the data; for the time before the writer starts."""
-        with _translated(), self.engine.begin() as connection:
-            connection.execute(tables.setting.delete().where(tables.setting.c.name == name))
-            connection.execute(tables.setting.insert().values(name=name, value=value))
+        if self.setting(name) != value:  # a start writes nothing that is there: the disk may be full
+            made = (sqlite if self.sqlite else postgresql).insert(tables.setting).values(name=name, value=value)
+            with _translated(), self.engine.begin() as connection:
+                connection.execute(made.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
 
     def size_bytes(self) -> int:
-        """What the database takes on disk."""
+        """What the database holds; pages that are free to be used again do not count."""
         sql = (
-            "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+            "SELECT (page_count - freelist_count) * page_size"
+            " FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()"
             if self.sqlite
             else "SELECT pg_database_size(current_database())"
         )
@@ -284,9 +287,13 @@ def _translated() -> Iterator[None]:
         raise
 
 
+_REGEXP = re2.Options()
+_REGEXP.dot_nl = True  # as on PostgreSQL, a dot is any character
+
+
 def _regexp(pattern: str, value: Any) -> bool:
     """RE2, so that no pattern a user sends can take more than linear time."""
-    return isinstance(value, str) and re2.search(pattern, value) is not None
+    return isinstance(value, str) and re2.search(pattern, value, _REGEXP) is not None
 
 
 def _tune_sqlite(connection: Any, _: Any) -> None:

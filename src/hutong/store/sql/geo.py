@@ -31,7 +31,8 @@ def reach(geo: GeoFilter) -> Box | None:
 def matcher(geo: GeoFilter) -> Callable[[EntityRow], bool]:
     """A predicate on rows by their geometry; rows without one never match."""
     wanted = shapely.from_geojson(msgspec.json.encode(geo.geometry).decode())
-    shapely.prepare(wanted)
+    if geo.relation != "near":  # distances from prepared geometries break on lines without length
+        shapely.prepare(wanted)
     relations: dict[str, Callable[[BaseGeometry], bool]] = {
         "within": lambda found: bool(found.within(wanted)),
         "contains": lambda found: bool(found.contains(wanted)),
