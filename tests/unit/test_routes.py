@@ -39,13 +39,11 @@ def site(runtime: Runtime) -> Iterator[TestClient[Litestar]]:
 
 def operations(app: Litestar) -> list[tuple[str, str]]:
     """(method, path) of every route, parameters filled with something."""
-    found = []
+    found: list[tuple[str, str]] = []
     for route in app.routes:
         if isinstance(route, HTTPRoute):
-            path = "/" + "/".join(
-                "x" if isinstance(part, dict) or not isinstance(part, str) else part for part in route.path_components
-            )
-            found += [(method, path) for method in route.methods if method not in ("HEAD", "OPTIONS")]
+            path = "/" + "/".join(part if isinstance(part, str) else "x" for part in route.path_components)
+            found += [(str(method), path) for method in route.methods if method not in ("HEAD", "OPTIONS")]
     return found
 
 
@@ -90,4 +88,6 @@ def test_data_of_another_schema_are_refused(tmp_path: Path) -> None:
 
 
 def _body(path: str) -> bytes:
+    if path.endswith("entityOperations/delete"):
+        return b'["urn:x:1"]'
     return b"[" + BODY + b"]" if "entityOperations" in path else BODY

@@ -82,10 +82,12 @@ def answer(request: Call, *, geojson: bool = False) -> Answer:
 
 
 def given(request: Call) -> dict[str, list[str]]:
-    """The parameters of the address. Raises InvalidRequest for what is not UTF-8, or too much of it."""
+    """The parameters of the address. Raises InvalidRequest for what is not UTF-8, holds U+0000, or is too much."""
     text = request.scope["query_string"].decode("latin-1")
     if not text:
         return {}
+    if "%00" in text:
+        raise InvalidRequest("the parameters hold the character U+0000", where="the address", seen=text)
     try:
         return parse_qs(text, keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_MAX)
     except UnicodeDecodeError:

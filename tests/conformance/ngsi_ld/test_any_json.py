@@ -8,6 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+    st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=5
+)  # PostgreSQL keeps no U+0000
+
 from hutong.engines.sense.ports import Attribute, Entity, Verb
 from hutong.kernel.errors import HutongError
 from hutong.standards.ngsi_ld.attributes import KINDS, RESERVED, VALUE_MEMBERS
@@ -16,6 +19,8 @@ from hutong.standards.ngsi_ld.entities import read_attribute, read_batch, read_c
 from hutong.standards.ngsi_ld.query import read_query_body
 from hutong.standards.ngsi_ld.representations import Form, Shape, write_entity, write_feature
 
+# PostgreSQL keeps no U+0000.
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=5)
 CONTEXTS = Contexts()
 USER = CONTEXTS.resolve({"speed": "https://example.org/speed", "ex": "https://example.org/"})
 NAMES = st.sampled_from(sorted(RESERVED)) | st.sampled_from(
@@ -40,18 +45,18 @@ TYPED = st.builds(
 )
 GOOD_VALUES: dict[str, st.SearchStrategy[Any]] = {
     "Property": st.recursive(
-        st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(max_size=5) | st.floats(allow_nan=False, width=32),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+        st.booleans() | st.integers(-(2**63), 2**63 - 1) | TEXTS | st.floats(allow_nan=False, width=32),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
         max_leaves=6,
     ).filter(lambda value: value not in (float("inf"), float("-inf"))),
     "GeoProperty": st.builds(
         lambda x, y: {"type": "Point", "coordinates": [x, y]}, st.floats(-180, 180), st.floats(-90, 90)
     ),
     "Relationship": st.sampled_from(["urn:a:b", ["urn:a:b", "urn:c:d"]]),
-    "LanguageProperty": st.dictionaries(st.sampled_from(["zh", "en-GB", "@none"]), st.text(), min_size=1),
+    "LanguageProperty": st.dictionaries(st.sampled_from(["zh", "en-GB", "@none"]), TEXTS, min_size=1),
     "VocabProperty": st.sampled_from(["x", "ex:y", ["x", "https://example.org/speed"]]),
-    "JsonProperty": st.dictionaries(st.text(max_size=3), st.none() | st.integers(0, 9), max_size=3),
-    "ListProperty": st.lists(st.integers(0, 9) | st.text(max_size=3), max_size=3),
+    "JsonProperty": st.dictionaries(TEXTS, st.none() | st.integers(0, 9), max_size=3),
+    "ListProperty": st.lists(st.integers(0, 9) | TEXTS, max_size=3),
     "ListRelationship": st.lists(st.sampled_from(["urn:a:b", "urn:c:d"]), max_size=3),
 }
 ABOUT = st.fixed_dictionaries({}, optional={"observedAt": st.just("2026-05-01T10:00:00.5Z")})

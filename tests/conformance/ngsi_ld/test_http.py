@@ -431,7 +431,7 @@ def test_a_body_of_another_media_type_or_of_unknown_length(http: httpx.Client) -
     assert (chunked.status_code, chunked.content) == (411, b"")
 
 
-def test_an_observation_from_the_future_is_refused_and_its_neighbours_kept(http: httpx.Client) -> None:
+def test_an_entity_that_tells_of_the_future_is_refused_whole(http: httpx.Client) -> None:
     body = {
         "id": "urn:ngsi-ld:Vehicle:f",
         "type": "Vehicle",
@@ -439,9 +439,9 @@ def test_an_observation_from_the_future_is_refused_and_its_neighbours_kept(http:
         "b": 2,
     }
     reply = http.post("/entities", json=body)
-    assert reply.status_code == 207
-    assert "observed in the future" in reply.json()["errors"][0]["error"]["detail"]
-    assert set(retrieve(http, "urn:ngsi-ld:Vehicle:f")) == {"id", "type", "b"}
+    assert reply.status_code == 400
+    assert "observed in the future" in reply.json()["detail"]
+    assert http.get("/entities/urn:ngsi-ld:Vehicle:f").status_code == 404
 
 
 @pytest.mark.parametrize(

@@ -194,9 +194,12 @@ class _Parser:
 
     def _unquote(self, text: str, start: int) -> str:
         try:
-            return msgspec.json.decode(text, type=str)
+            found = msgspec.json.decode(text, type=str)
         except msgspec.DecodeError:
-            raise self._fault("no text as JSON has it", '"text", with \\" and \\\\ inside', start) from None
+            found = "\0"
+        if "\0" in found:
+            raise self._fault("no text as JSON has it", '"text", with \\" and \\\\ inside', start)
+        return found
 
 
 def _end_of_pattern(text: str, start: int) -> int:
