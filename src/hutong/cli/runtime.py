@@ -62,6 +62,7 @@ from hutong.store.sql.ledger import SqlLedger
 SWITCH_INTERVAL_S = 0.001
 PULSE_S = 0.5
 PACKS_SETTING = "packs"
+CITY_FILE = "city"
 GARBAGE_THRESHOLD = 200_000
 
 log = logging.getLogger(__name__)
@@ -314,9 +315,28 @@ def choose_city(name: str, packs: Packs, composition: Composition) -> City | Non
 def open_city(settings: Settings, composition: Composition, clock: Clock) -> Runtime:
     """A runtime with the packs that the city has on. Raises HutongError when something is wrong with them."""
     packs = load(settings.packs, composition)
-    city = choose_city(settings.city, packs, composition)
-    chosen = packs.only(city.declared.packs) if city is not None and not settings.packs else packs
-    return Runtime(settings, chosen, city, clock, TimeOrderedIds(clock))
+    city = choose_city(kept_city(settings.data, settings.city), packs, composition)
+    if city is not None:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        (settings.data / CITY_FILE).write_text(city.name)
+        given, _ = read_packs(settings.packs, composition.form)
+        packs = packs.only([*city.declared.packs, *given.by_name])
+    return Runtime(settings, packs, city, clock, TimeOrderedIds(clock))
+
+
+def kept_city(data: Path, wanted: str = "") -> str:
+    """The city that a data folder belongs to, else the one wanted. Raises Conflict when they differ."""
+    file = data / CITY_FILE
+    kept = file.read_text().strip() if file.exists() else wanted
+    if wanted and kept != wanted:
+        raise Conflict(
+            "these data belong to another city",
+            where="--city",
+            seen=wanted,
+            allowed=kept,
+            fix="leave --city out, or choose another --data",
+        )
+    return kept
 
 
 def tune() -> None:

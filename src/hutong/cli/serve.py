@@ -11,7 +11,7 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 from litestar import Litestar
 
-from hutong.cli.composition import Composition, cities_option
+from hutong.cli.composition import DATA, Composition, cities_option
 from hutong.cli.runtime import Settings, open_city, tune
 from hutong.cli.web import web
 from hutong.kernel.clock import SystemClock
@@ -25,7 +25,7 @@ BACKLOG = 2048
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    default=Path("var/data"),
+    default=DATA,
     show_default=True,
     help="Folder for everything that is kept.",
 )

@@ -5,6 +5,7 @@ from typing import Any
 
 from litestar import Litestar, Request, Response, get
 
+from hutong.api.alerts import AlertRoutes
 from hutong.api.app import actor_of, application, problem
 from hutong.api.ngsi_ld import NgsiLd
 from hutong.api.ngsi_ld_messages import PATH as NGSI_LD
@@ -36,7 +37,11 @@ def web(runtime: Runtime) -> Litestar:
 
 
 def _site(runtime: Runtime) -> Litestar:
-    routes: list[Any] = [health, NgsiLd(runtime.sense, Contexts({}), runtime.clock).router()]
+    routes: list[Any] = [
+        health,
+        NgsiLd(runtime.sense, Contexts({}), runtime.clock).router(),
+        AlertRoutes(runtime.sense).router(),
+    ]
     if runtime.city is None:
         return application(routes, runtime.identify, errors=_machine_errors)
     shown = pages(portal(runtime))
@@ -59,7 +64,7 @@ def portal(runtime: Runtime) -> Portal:
     mission = read_mission()
 
     def may_handle(actor: Actor) -> bool:
-        return runtime.stores.access.decide(actor, "sense.alert.acknowledge").allowed
+        return runtime.stores.access.would_allow(actor, "sense.alert.acknowledge")
 
     return Portal(
         city=compose.city(runtime.city),

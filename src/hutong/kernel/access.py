@@ -236,6 +236,10 @@ class Access:
             raise AccessDenied(decision.reason, seen=action, fix=decision.fix)
         return decision
 
+    def would_allow(self, actor: Actor, action: Action) -> bool:
+        """Whether the actor may do this somewhere; to show or hide a button, so it is not recorded."""
+        return self._decide(actor, action, About(place=actor.place, types=actor.types)).allowed
+
     def looked(self, actor: Actor, action: Action, grade: Grade, what: str, purpose: str = "") -> None:
         """Record a look at what is not open that `visible` has let through."""
         self._log.record(

@@ -18,7 +18,8 @@ CONTEXT_REL = "http://www.w3.org/ns/json-ld#context"
 HEADER_LENGTH_MAX = 4096
 TENANT_LENGTH_MAX = 64
 
-_link = re.compile(r"\s*<([^>]*)>((?:\s*;\s*[^\s=;,]+\s*=\s*(?:\"[^\"]*\"|[^\",;]*))*)\s*(?:,|$)").match
+# What repeats gives nothing back (`*+`): a header that does not match is found out in linear time.
+_link = re.compile(r"\s*<([^>]*)>((?:\s*;\s*[^\s=;,]+\s*=\s*+(?:\"[^\"]*\"|[^\",;]*+))*+)\s*(?:,|$)").match
 _parameter = re.compile(r";\s*([^\s=;,]+)\s*=\s*(?:\"([^\"]*)\"|([^\",;]*))").findall
 _tenant = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*").fullmatch
 
