@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, Router, get, post
-from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from hutong.api.app import actor_of
 from hutong.engines.sense.engine import SenseEngine
@@ -88,11 +88,11 @@ class AlertRoutes:
         found = await self._engine.alerts(actor, query)
         return Alerts(await self._engine.count_alerts(actor, query), [_view(alert) for alert in found])
 
-    async def acknowledge(self, request: Request[Any, Any, Any], alert: FromPath[str], data: Answer) -> AlertView:
+    async def acknowledge(self, request: Request[Any, Any, Any], alert: FromPath[str], data: JSONBody[Answer]) -> AlertView:
         """Say that somebody looks after it."""
         return _view(await self._engine.acknowledge(actor_of(request), alert, _note(data)))
 
-    async def silence(self, request: Request[Any, Any, Any], alert: FromPath[str], data: Answer) -> AlertView:
+    async def silence(self, request: Request[Any, Any, Any], alert: FromPath[str], data: JSONBody[Answer]) -> AlertView:
         """Keep it out of lists and messages until an instant; an empty `until` ends that."""
         until = instant(data.until, "until") if data.until else 0
         return _view(await self._engine.silence(actor_of(request), alert, until, _note(data)))
