@@ -34,7 +34,7 @@ class AlertView(msgspec.Struct, kw_only=True, omit_defaults=True):
     acknowledged_at: str | None = None
     silenced_until: str | None = None
     note: str = ""
-    reason: msgspec.Raw = msgspec.Raw(b"{}")
+    reason: dict[str, Any] = {}
     caused_by: str = ""
 
 
@@ -126,7 +126,7 @@ def _view(alert: Alert) -> AlertView:
         acknowledged_at=_told(alert.acknowledged_at),
         silenced_until=_told(alert.silenced_until),
         note=alert.note,
-        reason=msgspec.Raw(alert.reason.encode() or b"{}"),
+        reason=msgspec.json.decode(alert.reason) if alert.reason else {},
         caused_by=alert.caused_by,
     )
 
