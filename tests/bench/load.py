@@ -12,6 +12,7 @@ from array import array
 from itertools import islice
 from math import ceil
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import uvloop
@@ -85,8 +86,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not one by descent
         self._run.open += 1
         self._next()
 

@@ -47,6 +47,6 @@ def test_unknown_names_are_told(published: Relations, core: Core) -> None:
         published.read(SYSTEM, "sense.Tonk")
     with pytest.raises(NotFound, match="colour"):
         published.read(SYSTEM, "sense.Tank", ("colour",))
+    twice = next(relations(core.overlays, core.entities, core.alerts, None, None))  # type: ignore[arg-type]  # never read
     with pytest.raises(AlreadyExists):
-        for relation in relations(core.overlays, core.entities, core.alerts, None, None):  # type: ignore[arg-type]  # never read
-            published.publish(relation)
+        published.publish(twice)

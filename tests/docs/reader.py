@@ -15,7 +15,7 @@ from typing import Any, Self
 import httpx
 import pytest
 
-from tests.components import free_port
+from tests.components import free_port, program
 from tests.docs.pages import Block, blocks
 from tests.tidy.tree import ROOT
 
@@ -32,6 +32,7 @@ class Reader:
     """
 
     def __init__(self, folder: Path, known: Mapping[str, str] | None = None) -> None:
+        program(("curl",), "curl", "curl")  # the pages speak HTTP with it
         self._folder, self._programs = folder / "home", folder / "bin"
         self._state, self._log = folder / "state", folder / "server.log"
         self._port = free_port()

@@ -78,7 +78,7 @@ function fill(thing: Thing): void {
   close.type = "button";
   close.textContent = "×";
   close.ariaLabel = lang === "en" ? "Close" : "关闭";
-  close.addEventListener("click", () => map?.choose("", false));
+  close.addEventListener("click", () => select("", false));
   const values = document.createElement("dl");
   for (const [name, value] of Object.entries(thing.texts)) {
     const term = document.createElement("dt");
@@ -92,16 +92,22 @@ function fill(thing: Thing): void {
   card.hidden = false;
 }
 
+/** Through the map where it is there and ready, which calls back; at once where it is not. */
+function select(id: string, fly: boolean): void {
+  if (map) map.choose(id, fly);
+  else void show(id);
+}
+
 function link(list: HTMLElement): void {
   const of = (event: Event): string | undefined =>
     (event.target as Element).closest<HTMLElement>("[data-thing]")?.dataset["thing"];
   list.addEventListener("focusin", (event) => {
     const id = of(event);
-    if (id) map?.choose(id, false);
+    if (id) select(id, false);
   });
   list.addEventListener("click", (event) => {
     const id = of(event);
-    if (id && !(event.target as Element).closest("a")) map?.choose(id, true);
+    if (id && !(event.target as Element).closest("a")) select(id, true);
   });
 }
 

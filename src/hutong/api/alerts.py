@@ -1,20 +1,32 @@
 """Alerts for machines: list them, say that somebody looks after one, keep one quiet."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import msgspec
 from litestar import Request, Router, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from hutong.api.app import actor_of
-from hutong.engines.sense.engine import SenseEngine
 from hutong.engines.sense.ports import Alert, AlertQuery, AlertState
+from hutong.kernel.access import Actor
 from hutong.kernel.clock import instant, iso
 from hutong.kernel.errors import InvalidInput
 
 PATH = "/api/v1/alerts"
 LIMIT_MAX = 1_000
 NOTE_LENGTH_MAX = 2_000
+
+
+class AlertVerbs(Protocol):
+    """The verbs of the sense engine that these routes call."""
+
+    async def alerts(self, actor: Actor, query: AlertQuery) -> list[Alert]: ...
+
+    async def count_alerts(self, actor: Actor, query: AlertQuery) -> int: ...
+
+    async def acknowledge(self, actor: Actor, alert: str, note: str = "") -> Alert: ...
+
+    async def silence(self, actor: Actor, alert: str, until: int, note: str = "") -> Alert: ...
 
 
 class AlertView(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -55,7 +67,7 @@ class Answer(msgspec.Struct, forbid_unknown_fields=True):
 class AlertRoutes:
     """The routes over one engine."""
 
-    def __init__(self, engine: SenseEngine) -> None:
+    def __init__(self, engine: AlertVerbs) -> None:
         self._engine = engine
 
     def __deepcopy__(self, memo: object) -> "AlertRoutes":
@@ -88,7 +100,9 @@ class AlertRoutes:
         found = await self._engine.alerts(actor, query)
         return Alerts(await self._engine.count_alerts(actor, query), [_view(alert) for alert in found])
 
-    async def acknowledge(self, request: Request[Any, Any, Any], alert: FromPath[str], data: JSONBody[Answer]) -> AlertView:
+    async def acknowledge(
+        self, request: Request[Any, Any, Any], alert: FromPath[str], data: JSONBody[Answer]
+    ) -> AlertView:
         """Say that somebody looks after it."""
         return _view(await self._engine.acknowledge(actor_of(request), alert, _note(data)))
 

@@ -20,7 +20,6 @@ from sqlalchemy import (
     not_,
     or_,
     select,
-    text,
     tuple_,
 )
 
@@ -250,9 +249,7 @@ class SqlEntities:
 
     def _has(self, name: str) -> ColumnElement[bool]:
         if self._database.sqlite:
-            return text("json_type(entity.doc, :path) IS NOT NULL").bindparams(  # type: ignore[return-value]
-                bindparam("path", f'$."{name}"', unique=True)
-            )
+            return JsonPlace(True, (name,)).type().is_not(None)
         return entity.c.doc.op("?")(literal(name))
 
     def _inside(self, statement: Select[Any], geo: GeoFilter) -> Iterator[EntityRow]:
