@@ -1,7 +1,6 @@
 """Alert rules in time: inactive, pending, firing, resolved, as in Prometheus, kept with the entity they concern."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import msgspec
 
@@ -134,9 +133,3 @@ class Watch:
 def is_live(row: EntityRow) -> bool:
     """Whether the entity's last observation came as it happened, not as history."""
     return row.observed_at is None or row.modified_at - row.observed_at <= LIVE_LAG_MAX
-
-
-def reason(alert: Alert) -> dict[str, Any]:
-    """The alert's rule text and the values it saw."""
-    found: dict[str, Any] = msgspec.json.decode(alert.reason) if alert.reason else {}
-    return found

@@ -76,7 +76,7 @@ def _read_slowly(text: str) -> int:
 def write_instant(at: int) -> str:
     """Microseconds since the epoch as DateTime with Z, decimals only where there are any."""
     day, rest = divmod(at, clock.DAY)
-    if rest % clock.SECOND:
-        return clock.iso(at)
     minute, rest = divmod(rest, clock.MINUTE)
-    return _day_text[day] + _MINUTE_TEXTS[minute] + _SECOND_TEXTS[rest // clock.SECOND] + "Z"
+    second, fraction = divmod(rest, clock.SECOND)
+    text = _day_text[day] + _MINUTE_TEXTS[minute] + _SECOND_TEXTS[second]
+    return f"{text}.{fraction:06}".rstrip("0") + "Z" if fraction else text + "Z"

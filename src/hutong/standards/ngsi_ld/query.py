@@ -8,7 +8,7 @@ import msgspec
 from hutong.engines.sense.ports import EntityQuery, Filter, GeoFilter
 from hutong.kernel.errors import HutongError, InvalidInput, Unsupported
 from hutong.standards.ngsi_ld.contexts import Context
-from hutong.standards.ngsi_ld.errors import InvalidRequest, TooManyResults, located
+from hutong.standards.ngsi_ld.errors import InvalidRequest, TooComplexQuery, TooManyResults, located
 from hutong.standards.ngsi_ld.geometry import GEOMETRY_TYPES, read_geometry
 from hutong.standards.ngsi_ld.languages import read_languages
 from hutong.standards.ngsi_ld.parameters import Parameters
@@ -20,7 +20,8 @@ from hutong.standards.ngsi_ld.scopes import read_scope_query
 LIMIT_DEFAULT = 20
 LIMIT_MAX = 1000
 OFFSET_MAX = 10_000_000
-TYPES_MAX = 100
+TYPES_MAX = 100  # in one selection, counting those that must all be there
+ATTRIBUTES_MAX = 100  # of which an entity is to have one
 
 _SHAPING = frozenset(("attrs", "pick", "omit", "datasetId", "lang", "options", "format", "geometryProperty"))
 _LINKING = frozenset(("join", "joinLevel", "containedBy", "entityMap", "entityMapLifetime"))
@@ -132,6 +133,10 @@ def _query(parameters: Parameters, context: Context, tenant: str, geojson: bool)
 def read_selection(parameters: Parameters, context: Context, tenant: str, limit: int, offset: int) -> EntityQuery:
     """Which entities. Raises InvalidInput where nothing narrows the question (clause 5.7.2.4)."""
     attributes = parameters.names("attrs", _attribute_name(context))
+    if len(attributes) > ATTRIBUTES_MAX:
+        raise TooComplexQuery(
+            "too many attributes", where="attrs", seen=len(attributes), allowed=f"at most {ATTRIBUTES_MAX}"
+        )
     where = _condition(parameters, context)
     geo = read_geo_filter(parameters, context)
     types = read_types(parameters, context)
@@ -181,11 +186,11 @@ def read_types(parameters: Parameters, context: Context) -> tuple[tuple[str, ...
     text = parameters.text("type")
     if not text or text == "*":
         return ()
-    alternatives = text.replace("|", ",").split(",")
-    if len(alternatives) > TYPES_MAX:
-        raise InvalidInput("too many types", where="type", seen=len(alternatives), allowed=f"at most {TYPES_MAX}")
+    text = text.replace("|", ",")
+    if (named := text.count(",") + text.count(";") + 1) > TYPES_MAX:
+        raise TooComplexQuery("too many types", where="type", seen=named, allowed=f"at most {TYPES_MAX}")
     try:
-        return tuple(_conjunction(part, context) for part in alternatives)
+        return tuple(_conjunction(part, context) for part in text.split(","))
     except HutongError as error:
         raise located(error, "type") from None
 

@@ -12,7 +12,7 @@ import msgspec
 import polars as pl
 
 from hutong.engines.sense.ports import Aggregation, Attribute, Entity, EntityQuery, HistoryQuery, Method
-from hutong.kernel.clock import DAY, HOUR, MINUTE, SECOND
+from hutong.kernel.clock import DAY, EARLIEST, HOUR, LATEST, MINUTE, SECOND
 from hutong.kernel.errors import HutongError, InvalidInput, Unsupported
 from hutong.standards.ngsi_ld.attributes import split_key
 from hutong.standards.ngsi_ld.contexts import Context
@@ -34,6 +34,7 @@ from hutong.standards.ngsi_ld.representations import KIND_NAMES, Shape, attribut
 
 INSTANCES_MAX = 100_000  # in one answer
 BUCKETS_MAX = 100_000
+DURATION_MAX = 36_525 * DAY
 
 TemporalForm = Literal["normalized", "temporalValues", "aggregatedValues"]
 _FORMS = ("temporalValues", "aggregatedValues")
@@ -53,8 +54,8 @@ _METHODS: tuple[str, ...] = get_args(Method)
 _COUNTS = ("totalCount", "distinctCount")
 _CORE_MEMBERS = frozenset(("id", "type", "scope"))
 _duration = re.compile(
-    r"P(?:(?P<w>\d+)W|(?:(?P<y>\d+)Y)?(?:(?P<mo>\d+)M)?(?:(?P<d>\d+)D)?"
-    r"(?:T(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+(?:\.\d{1,6})?)S)?)?)"
+    r"P(?:(?P<w>N)W|(?:(?P<y>N)Y)?(?:(?P<mo>N)M)?(?:(?P<d>N)D)?"
+    r"(?:T(?:(?P<h>N)H)?(?:(?P<m>N)M)?(?:(?P<s>N(?:\.\d{1,6})?)S)?)?)".replace("N", r"\d{1,18}")
 ).fullmatch
 
 
@@ -193,13 +194,16 @@ def read_duration(text: str, where: str) -> int:
         raise InvalidInput("no duration", where=where, seen=text, allowed="P1D, PT1H, PT15M, P1W")
     if int(found["y"] or 0) or int(found["mo"] or 0):
         raise Unsupported("years and months have no fixed length", where=where, seen=text, fix="ask for days")
-    return (
+    length = (
         int(found["w"] or 0) * 7 * DAY
         + int(found["d"] or 0) * DAY
         + int(found["h"] or 0) * HOUR
         + int(found["m"] or 0) * MINUTE
         + round(float(found["s"] or 0) * SECOND)
     )
+    if length > DURATION_MAX:
+        raise InvalidInput("a duration too long", where=where, seen=text, allowed=f"up to P{DURATION_MAX // DAY}D")
+    return length
 
 
 def write_temporal(
@@ -335,6 +339,7 @@ def _write_buckets(
             if value is not None:
                 stop = start + period if period else end
                 value = int(value) if method in _COUNTS else value
+                start, stop = max(start, EARLIEST), min(stop, LATEST)
                 told.setdefault(method, []).append([value, write_instant(start), write_instant(stop)])
     return told
 
