@@ -14,6 +14,7 @@ from hutong.kernel.errors import InvalidInput
 
 PATH = "/api/v1/alerts"
 LIMIT_MAX = 1_000
+OFFSET_MAX = 10_000_000
 NOTE_LENGTH_MAX = 2_000
 
 
@@ -91,7 +92,7 @@ class AlertRoutes:
         entity: FromQuery[str] = "",
         rule: FromQuery[str] = "",
         limit: Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX)] = 100,
-        offset: Annotated[int, QueryParameter(ge=0)] = 0,
+        offset: Annotated[int, QueryParameter(ge=0, le=OFFSET_MAX)] = 0,
     ) -> Alerts:
         """Alerts of things that the actor may see, newest first."""
         wanted = tuple(states or (AlertState.FIRING,))

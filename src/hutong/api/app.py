@@ -16,7 +16,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler, Receive, Scope, Sen
 
 from hutong import __version__
 from hutong.kernel.access import Actor
-from hutong.kernel.errors import PROBLEM_TYPE, HutongError, NotAuthenticated
+from hutong.kernel.errors import PROBLEM_TYPE, HutongError, InvalidInput, NotAuthenticated, shown
 
 BODY_MAX = 16 * 1024 * 1024
 
@@ -28,12 +28,16 @@ ErrorHandler: TypeAlias = Callable[[Request[Any, Any, Any], Exception], Response
 
 
 class Authentication(ASGIMiddleware):
-    """Puts the actor into the request's state."""
+    """Puts the actor into the request's state; no address with U+0000, which no store can keep, gets further."""
 
     def __init__(self, identify: Identify) -> None:
         self._identify = identify
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            raise InvalidInput(
+                "the address holds the character U+0000", where="the address", seen=scope["path"], fix="leave it out"
+            )
         header = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         scope["state"]["actor"] = self._identify(header.decode("latin-1"))
         await next_app(scope, receive, send)
@@ -45,8 +49,34 @@ def actor_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Actor:
     return actor
 
 
+def refusal(request: Request[Any, Any, Any], error: HTTPException) -> dict[str, str]:
+    """What the framework refuses before any route sees it, in the words of this house: detail, where, seen, allowed."""
+    told = {"detail": error.detail}
+    if error.status_code == 404:
+        told = {"detail": "there is no such address", "where": "the address", "seen": shown(request.url.path)}
+    elif error.status_code == 405:
+        told = {
+            "detail": "this address does not take this method",
+            "where": "the method",
+            "seen": request.method,
+            "allowed": (error.headers or {}).get("Allow", ""),
+        }
+    elif error.status_code == 413:
+        told = {
+            "detail": "the body is too large",
+            "where": "the body",
+            "seen": f"{request.headers.get('content-length', 'more')} bytes",
+            "allowed": f"{BODY_MAX} bytes",
+            "fix": "send it in parts",
+        }
+    elif isinstance(error.extra, list) and error.extra and isinstance(error.extra[0], dict):  # what validation found
+        told |= {"detail": str(error.extra[0].get("message", "")), "where": str(error.extra[0].get("key", ""))}
+    return {name: text for name, text in told.items() if text}
+
+
 def problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """RFC 9457 for every error; what was not expected is logged and told without its inside."""
+    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, NotAuthenticated) else {}
     if isinstance(error, HutongError):
         status, told = error.status, error.problem()
     elif isinstance(error, HTTPException):
@@ -55,9 +85,10 @@ def problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
             "type": f"{PROBLEM_TYPE}http-{status}",
             "title": "Request refused",
             "status": status,
-            "detail": error.detail,
             "code": f"http-{status}",
+            **refusal(request, error),
         }
+        headers |= error.headers or {}
     else:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         status = 500
@@ -69,7 +100,6 @@ def problem(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
             "detail": "something went wrong inside; it was logged",
             "fix": "tell the operator the time of this",
         }
-    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, NotAuthenticated) else {}
     return Response(
         msgspec.json.encode(told), status_code=status, media_type="application/problem+json", headers=headers
     )

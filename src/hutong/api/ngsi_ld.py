@@ -5,6 +5,7 @@ which a client encodes; `ngsi_ld_messages.keep_encoded_slashes` around the appli
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -60,18 +61,8 @@ _LOCAL = frozenset(("local",))  # everything here is local, whatever it says
 _TYPED = _LOCAL | {"type"}
 
 
-class Declared(Protocol):
-    """A type that a pack declares, by the names of its properties."""
-
-    @property
-    def checks(self) -> Mapping[str, object]: ...
-
-
 class Sense(Protocol):
     """The verbs of the sense engine that these routes call."""
-
-    @property
-    def overlays(self) -> Mapping[str, Declared]: ...
 
     async def change(self, actor: Actor, command: ChangeEntities) -> list[Changed]: ...
 
@@ -82,6 +73,8 @@ class Sense(Protocol):
     async def count(self, actor: Actor, query: EntityQuery) -> int: ...
 
     async def types(self, actor: Actor, tenant: str) -> Mapping[str, int]: ...
+
+    def attributes(self, actor: Actor, type: str, /) -> list[str]: ...
 
     async def history(self, actor: Actor, query: HistoryQuery) -> pl.DataFrame: ...
 
@@ -357,7 +350,7 @@ class NgsiLd:
                 "typeList": [context.compact(name) for name in names],
             }
             return http.reply_json(request, listed, answer, context)
-        overlays = self._engine.overlays
+        attributes = partial(self._engine.attributes, actor_of(request))
         return http.reply_json(
             request,
             [
@@ -365,7 +358,7 @@ class NgsiLd:
                     "id": full_name(name),
                     "type": "EntityType",
                     "typeName": context.compact(name),
-                    "attributeNames": sorted(map(context.compact, overlays[name].checks if name in overlays else ())),
+                    "attributeNames": sorted(map(context.compact, attributes(name))),
                 }
                 for name in names
             ],

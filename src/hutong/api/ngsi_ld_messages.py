@@ -11,6 +11,7 @@ from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from hutong.api.app import refusal
 from hutong.engines.sense.ports import Changed, Verb
 from hutong.kernel.errors import HutongError, InvalidInput, NotAuthenticated
 from hutong.standards.ngsi_ld.attributes import split_key
@@ -32,6 +33,7 @@ from hutong.standards.ngsi_ld.uris import read_uri
 PATH = "/ngsi-ld/v1"
 PARAMETERS_MAX = 100
 _ENCODED_SLASH = "%2F"
+_SLASH = "\ue000"  # stands for it on the way to the routes: of private use, and in no URI
 
 Call: TypeAlias = Request[Any, Any, Any]
 Reply: TypeAlias = Response[Any]
@@ -47,8 +49,7 @@ def keep_encoded_slashes(app: ASGIApp) -> ASGIApp:
         if scope["type"] == ScopeType.HTTP and scope["path"].startswith(PATH):
             raw = scope.get("raw_path", b"").decode("latin-1").partition("?")[0]
             if _ENCODED_SLASH in raw.upper():
-                twice = raw.replace("%2f", _ENCODED_SLASH).replace(_ENCODED_SLASH, quote(_ENCODED_SLASH, safe=""))
-                scope["path"] = unquote(twice)
+                scope["path"] = unquote(raw.replace("%2f", _ENCODED_SLASH).replace(_ENCODED_SLASH, _SLASH))
         await app(scope, receive, send)
 
     return handle
@@ -59,7 +60,7 @@ def keep_encoded_slashes(app: ASGIApp) -> ASGIApp:
 
 def segment(request: Call, name: str) -> str:
     """A part of the address, its encoded slashes decoded."""
-    return str(request.path_params[name]).replace(_ENCODED_SLASH, "/")
+    return str(request.path_params[name]).replace(_SLASH, "/")
 
 
 def entity_id(request: Call) -> str:
@@ -82,12 +83,10 @@ def answer(request: Call, *, geojson: bool = False) -> Answer:
 
 
 def given(request: Call) -> dict[str, list[str]]:
-    """The parameters of the address. Raises InvalidRequest for what is not UTF-8, holds U+0000, or is too much."""
+    """The parameters of the address. Raises InvalidRequest for what is not UTF-8, or too much of it."""
     text = request.scope["query_string"].decode("latin-1")
     if not text:
         return {}
-    if "%00" in text:
-        raise InvalidRequest("the parameters hold the character U+0000", where="the address", seen=text)
     try:
         return parse_qs(text, keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_MAX)
     except UnicodeDecodeError:
@@ -228,7 +227,7 @@ def ngsi_problem(request: Call, error: Exception) -> Reply:
             "type": ERRORS + _HTTP_TYPES.get(error.status_code, "InvalidRequest"),
             "title": "Request refused",
             "status": error.status_code,
-            "detail": error.detail,
+            **refusal(request, error),
         }
         headers |= error.headers or {}
     else:

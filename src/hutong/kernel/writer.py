@@ -17,6 +17,7 @@ from hutong.kernel.transactions import Database
 
 QUEUE_WEIGHT_MAX = 50_000
 GROUP_WEIGHT_MAX = 4_000
+LINGER_S = 0.003
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Writer:
         self._handlers = dict(handlers)
         self._queue: deque[Waiting] = deque()
         self._weight = 0
+        self._expected = self._wanted = 1  # how many commands are likely to come together; how many wake the thread
         self._wake = threading.Condition()
         self._closing = False
         self.failed: IntegrityBroken | None = None
@@ -85,11 +87,13 @@ class Writer:
                 )
             self._queue.append((request, future))
             self._weight += weight
-            self._wake.notify()
+            if len(self._queue) >= self._wanted:
+                self._wake.notify()
 
     def _run(self) -> None:
         while group := self._next_group():
             outcomes = self._write(group)
+            self._expected = len(group) + len(self._queue)
             self._answer(group, outcomes)
 
     def _next_group(self) -> list[Waiting]:
@@ -98,6 +102,7 @@ class Writer:
                 if self._closing:
                     return []
                 self._wake.wait()
+            self._linger()
             group, weight = [], 0
             while self._queue and weight < GROUP_WEIGHT_MAX:
                 waiting = self._queue.popleft()
@@ -105,6 +110,16 @@ class Writer:
                 weight += self._handlers[type(waiting[0].command)].weight(waiting[0].command)
             self._weight -= weight
             return group
+
+    def _linger(self) -> None:
+        """Wait a moment for as many commands as there were the last time: those answered then will ask again now.
+
+        A group costs nearly the same whatever its size, so under load waiting makes all of them faster.
+        """
+        if len(self._queue) < self._expected and not self._closing:
+            self._wanted = self._expected
+            self._wake.wait_for(lambda: len(self._queue) >= self._expected or self._closing, LINGER_S)
+            self._wanted = 1
 
     def _write(self, group: Sequence[Waiting]) -> list[Any]:
         """Outcomes or exceptions, one per request."""

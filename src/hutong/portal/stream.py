@@ -40,7 +40,7 @@ class Streams:
 
     async def _messages(self, board: Board, lang: Language, seen: str) -> AsyncGenerator[ServerSentEventMessage, None]:
         epoch, _, last = seen.rpartition("-")
-        sequence = int(last) if last.isdecimal() else board.sequence
+        sequence = int(last) if last.isdecimal() and len(last) < 20 else board.sequence
         if seen and epoch != board.epoch:
             yield ServerSentEventMessage(event="reset", data="{}", id=f"{board.epoch}-{board.sequence}")
             epoch, sequence = board.epoch, board.sequence

@@ -8,12 +8,14 @@ import msgspec
 from hutong.engines.sense.observations import CREATED, DELETED, LATE, MARKED, RETYPED, SET, UNSET, Block
 from hutong.engines.sense.overlay import DERIVED, SUSPECT, Overlay
 from hutong.engines.sense.ports import Attribute, Change, Changed, EntityRow, Verb
-from hutong.kernel.clock import EARLIEST, LATEST, MINUTE, iso
-from hutong.kernel.errors import AlreadyExists, HutongError, InvalidInput, NotFound
+from hutong.kernel.clock import EARLIEST, LATEST, MINUTE, instant, iso
+from hutong.kernel.errors import AlreadyExists, HutongError, InvalidInput, NotFound, TooLarge
 
 NULL = "urn:ngsi-ld:null"
 FUTURE_MAX = 5 * MINUTE
+OBSERVED_MIN = instant("0002-01-01T00:00:00Z")  # a year after dates begin: so in every zone, and spans before it
 ATTRIBUTES_MAX = 1_000
+DOCUMENT_LENGTH_MAX = 16 * 1024 * 1024  # of an entity that is to grow
 
 _DOC = msgspec.json.Decoder(dict[str, Attribute])
 _ENCODER = msgspec.json.Encoder()
@@ -139,31 +141,40 @@ class Changer:
     def _acceptable(self, change: Change, entity: Working | None, now: int) -> HutongError | None:
         overlay = entity.overlay if entity is not None else self._overlay(change.types)
         attributes = change.attributes
-        if len(attributes) > ATTRIBUTES_MAX:
+        kept = entity.doc or {} if entity is not None and change.verb is not Verb.REPLACE else {}
+        if len(attributes) + len(kept) > ATTRIBUTES_MAX and len(attributes.keys() | kept.keys()) > ATTRIBUTES_MAX:
             return InvalidInput(
                 "too many attributes in one entity",
-                seen=str(len(attributes)),
+                seen=len(attributes.keys() | kept.keys()),
                 allowed=f"{ATTRIBUTES_MAX}",
                 where=change.id,
+            )
+        if kept and entity is not None and len(entity.row.doc) > DOCUMENT_LENGTH_MAX:
+            return TooLarge(
+                "the entity is too large to be added to",
+                where=change.id,
+                seen=f"{len(entity.row.doc)} characters",
+                allowed=f"{DOCUMENT_LENGTH_MAX}",
+                fix="replace it, or delete attributes",
             )
         latest = now + FUTURE_MAX
         for key, attribute in attributes.items():
             at = attribute.observed_at
-            if at is not None and not EARLIEST <= at <= latest:
+            if at is not None and not OBSERVED_MIN <= at <= latest:
                 return InvalidInput(
                     "observed in the future" if at > latest else "observed before the calendar begins",
                     where=f"{key}.observedAt",
                     seen=iso(at) if EARLIEST <= at <= LATEST else at,
-                    allowed=f"up to {iso(latest)}",
+                    allowed=f"{iso(OBSERVED_MIN)} to {iso(latest)}",
                     fix="check the clock and offset",
                 )
         if overlay is None:
             return None
         checks, partial = overlay.checks, change.verb in (Verb.PATCH, Verb.MERGE)
         for key, attribute in attributes.items():
-            check = checks.get(key)
+            check = checks.get(key) or (checks.get(key.partition("@")[0]) if "@" in key else None)
             if check is None:
-                if not self._undeclared and "@" not in key:
+                if not self._undeclared:
                     return InvalidInput(
                         f"{overlay.name} has no property {key}",
                         where=key,

@@ -35,7 +35,13 @@ class PropertyDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
     ] = "suspect"
     values: Annotated[list[str] | None, Meta(description="the texts allowed", extra=NAMED)] = None
     derive: Annotated[str, Meta(description="expression that computes it; nobody else can set it then")] = ""
-    grade: Annotated[Grade | None, Meta(description="who may see it; the type's grade when absent")] = None
+    grade: Annotated[
+        Grade | None,
+        Meta(
+            description="who may see it; the type's grade when absent, and for a derived property the highest of "
+            "that and of the properties that it is derived from"
+        ),
+    ] = None
     index: Annotated[bool, Meta(description="keep an index for queries that compare it")] = False
 
 

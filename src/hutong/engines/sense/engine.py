@@ -30,12 +30,13 @@ from hutong.engines.sense.relations import relations
 from hutong.engines.sense.sight import Sight
 from hutong.kernel.access import Access, Actor
 from hutong.kernel.commands import Request
-from hutong.kernel.errors import HutongError, NotFound, TooLarge
+from hutong.kernel.errors import HutongError, InvalidInput, NotFound, TooLarge
 from hutong.kernel.relations import Relation
 from hutong.kernel.writer import Writer
 
 READERS = 4
 LIMIT_MAX = 1_000
+OFFSET_MAX = 10_000_000
 FOLLOWED_MAX = PAGE
 ENTITIES_MAX = 1_000
 T = TypeVar("T")
@@ -98,8 +99,10 @@ class SenseEngine:
         return await self._act(actor, AlertAction(alert=alert, silence_until=until, note=note))
 
     async def _act(self, actor: Actor, action: AlertAction) -> Alert:
+        if "\0" in action.note:
+            raise InvalidInput("the character U+0000 is in the note", where="note", fix="leave it out")
         found = await self._off(lambda: self._alerts.get(action.alert))
-        if found is None:
+        if found is None or not self._sight.alerts(actor, [found], found.id):
             raise NotFound("there is no such alert", where="alert", seen=action.alert)
         self._access.require(
             actor,
@@ -118,7 +121,9 @@ class SenseEngine:
     # --- reading ---
 
     def entity(self, actor: Actor, tenant: str, id: str) -> Entity:
-        """One entity as the actor may see it. Raises NotFound."""
+        """One entity as the actor may see it. Raises NotFound, and AccessDenied for a tenant not the actor's."""
+        if actor.tenants:
+            self._access.require(actor, "sense.read", tenant=tenant, what=id)
         row = self._entities.get(tenant, id)
         seen = self._sight.entities(actor, (row,), id) if row is not None else []
         if not seen:
@@ -127,20 +132,24 @@ class SenseEngine:
 
     async def find(self, actor: Actor, query: EntityQuery) -> list[Entity]:
         """Entities in order of creation, as the actor may see them."""
-        self._bound(query.limit)
-        self._sight.check(actor, query)
-        rows = await self._off(lambda: self._entities.find(query))
+        self._bound(query.limit, query.offset)
+        asked = self._sight.narrow(actor, query)
+        rows = await self._off(lambda: self._entities.find(asked))
         return self._sight.entities(actor, rows, "query")
 
     async def count(self, actor: Actor, query: EntityQuery) -> int:
-        """How many entities answer the query, those included of which the actor may see nothing."""
-        self._sight.check(actor, query)
-        return await self._off(lambda: self._entities.count(query))
+        """How many entities of types that the actor may see answer the query."""
+        asked = self._sight.narrow(actor, query)
+        return await self._off(lambda: self._entities.count(asked))
 
     async def types(self, actor: Actor, tenant: str = "") -> Mapping[str, int]:
         """Types in use and how many entities have each, as far as the actor may see any of their properties."""
         found = await self._off(lambda: self._entities.types(tenant))
         return {name: n for name, n in found.items() if self._access.visible(actor, self._sight.least(name))}
+
+    def attributes(self, actor: Actor, type: str) -> list[str]:
+        """The declared properties of a type that the actor may see."""
+        return self._sight.attributes(actor, type)
 
     async def history(self, actor: Actor, query: HistoryQuery) -> pl.DataFrame:
         """Observations (HISTORY_SCHEMA), sorted by entity, attribute and time."""
@@ -153,14 +162,14 @@ class SenseEngine:
         return self._sight.history(actor, frame, self._rows(query), "history")
 
     async def alerts(self, actor: Actor, query: AlertQuery) -> list[Alert]:
-        """Alerts, newest first, of types that the actor may see."""
-        self._bound(query.limit)
-        self._access.require(actor, "sense.read", tenant=query.tenant)
-        return self._sight.alerts(actor, await self._off(lambda: self._alerts.find(query)))
+        """Alerts, newest first, whose rules read nothing that the actor may not see."""
+        self._bound(query.limit, query.offset)
+        asked = self._sight.narrow_alerts(actor, query)
+        return self._sight.alerts(actor, await self._off(lambda: self._alerts.find(asked)), "alerts")
 
     async def count_alerts(self, actor: Actor, query: AlertQuery) -> int:
-        self._access.require(actor, "sense.read", tenant=query.tenant)
-        return await self._off(lambda: self._alerts.count(query))
+        asked = self._sight.narrow_alerts(actor, query)
+        return await self._off(lambda: self._alerts.count(asked))
 
     async def follow(
         self, actor: Actor, tenant: str, types: Sequence[str], every_s: float = 1.0
@@ -184,7 +193,7 @@ class SenseEngine:
         return {id_: row for id_, row in found if row is not None}
 
     @staticmethod
-    def _bound(limit: int) -> None:
+    def _bound(limit: int, offset: int) -> None:
         if limit > LIMIT_MAX:
             raise TooLarge(
                 "too many results on one page",
@@ -193,6 +202,8 @@ class SenseEngine:
                 allowed=f"{LIMIT_MAX}",
                 fix="ask for fewer and follow the next page",
             )
+        if offset > OFFSET_MAX:
+            raise TooLarge("too far down the list", where="offset", seen=str(offset), allowed=f"{OFFSET_MAX}")
 
     async def _off(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._readers, work)

@@ -1,6 +1,7 @@
 """The typed overlay: what a declared entity type checks, derives, suspects and watches, compiled once at load."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ import polars as pl
 from hutong.engines.sense.declarations import AlertDeclaration, EntityDeclaration, PropertyDeclaration
 from hutong.engines.sense.ports import Attribute, Mark
 from hutong.kernel.access import Grade
-from hutong.kernel.clock import duration
+from hutong.kernel.clock import duration, instant
 from hutong.kernel.errors import DeclarationFaults, Fault, HutongError, InvalidInput, OutOfRange
 from hutong.kernel.expressions import Column, Expression, ValueType, compile_expression
 from hutong.kernel.units import convert, unit
@@ -80,9 +81,17 @@ class PropertyCheck:
                     allowed=f"{self._low} to {self._high}",
                     fix="send a value within the range",
                 )
-        elif self._form is not None and value.__class__ is not self._form:
+        elif self._form is not None:
+            if value.__class__ is not self._form:
+                return self._wrong_type(attribute)
+            if self.declaration.type == "datetime" and isinstance(value, str):
+                try:
+                    instant(value, self.name)
+                except InvalidInput as error:
+                    return error
+        elif self.declaration.type == "point" and value.get("type") != "Point":
             return self._wrong_type(attribute)
-        if self._values is not None and value not in self._values:
+        if self._values is not None and not (isinstance(value, str) and value in self._values):
             return InvalidInput(
                 f"{self.name} has a value that is not in its list",
                 where=self.name,
@@ -110,6 +119,8 @@ class PropertyCheck:
                 unit(attribute.unit)
             elif self._numeric and isinstance(attribute.value, int | float):
                 attribute.value = float(convert(attribute.value, attribute.unit, self._unit))
+                if not isfinite(attribute.value):
+                    raise OutOfRange("a number too large for its unit")
                 attribute.unit = self._unit
         except HutongError as error:
             return InvalidInput(
@@ -141,7 +152,6 @@ class Overlay:
         }
         self.derived = frozenset(key for key, one in declaration.property.items() if one.derive)
         self.names = frozenset(self.checks)
-        self.guarded = any(check.grade > Grade.OPEN for check in self.checks.values())
         self._schema = {
             key: Column(type=VALUE_TYPES[one.type], unit=one.unit)
             for key, one in declaration.property.items()
@@ -150,9 +160,15 @@ class Overlay:
         self._faults: list[Fault] = []
         self._where = where
         self.derivations = self._order(self._derivations())
+        for key, expression in self.derivations.items():
+            if declaration.property[key].grade is None:  # then it tells no more than what it comes from may
+                self.checks[key].grade = self._grade_of(expression, self.checks[key].grade)
+        self.guarded = any(check.grade > Grade.OPEN for check in self.checks.values())
         self.ranges = self._ranges()
         self.doubts = {key: self._doubted(key) for key in self.derivations}
         self.rules = tuple(self._rule(key, one, place) for key, (one, place) in alerts.items())
+        self.least = min((check.grade for check in self.checks.values()), default=Grade.CLOSED)
+        self.rule_grades = {rule.name: self._grade_of_rule(rule) for rule in self.rules}
         if self._faults:
             raise DeclarationFaults(self._faults)
         used = [
@@ -212,6 +228,18 @@ class Overlay:
                 if expression is not None:
                     found[key] = expression
         return found
+
+    def _grade_of(self, expression: Expression, least: Grade) -> Grade:
+        """The highest grade among what an expression reads, `least` at least."""
+        return max(least, *(self.checks[key].grade for key in expression.columns)) if expression.columns else least
+
+    def _grade_of_rule(self, rule: Rule) -> Grade:
+        """What an alert tells is graded as what its rule reads; silence, as the type's most open property."""
+        grade = Grade.OPEN if rule.when is not None else self.least
+        for expression in (rule.when, rule.clear):
+            if expression is not None:
+                grade = self._grade_of(expression, grade)
+        return grade
 
     def _order(self, derivations: dict[str, Expression]) -> dict[str, Expression]:
         """Derivations so that each follows what it reads; a circle is a fault."""

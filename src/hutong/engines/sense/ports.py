@@ -225,6 +225,7 @@ class EntityQuery(msgspec.Struct, frozen=True, kw_only=True):
     geo: GeoFilter | None = None
     scopes: tuple[str, ...] = ()  # NGSI-LD scope queries, any of them: `/a/b`, `/a/+`, `/a/#`
     place: str = ""  # prefix of an administrative code
+    first_types: tuple[str, ...] | None = None  # only entities that have one of these types first
     limit: int = 20
     offset: int = 0
 
@@ -417,6 +418,7 @@ class AlertQuery(msgspec.Struct, frozen=True, kw_only=True):
     rule: str = ""
     severity: str = ""
     silenced: bool = True
+    rules: tuple[str, ...] | None = None  # only alerts of these
     limit: int = 100
     offset: int = 0
 

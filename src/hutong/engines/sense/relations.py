@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import msgspec
 import polars as pl
 
 from hutong.engines.sense.overlay import FRAME_TYPES, VALUE_TYPES, Overlay
@@ -21,6 +22,7 @@ _OWN = {
     "lon": Column(ValueType.NUMBER, "DD"),
     "lat": Column(ValueType.NUMBER, "DD"),
 }
+_PLACED = ("place", "lon", "lat")
 _ALERT = {
     "id": Column(ValueType.TEXT),
     "rule": Column(ValueType.TEXT),
@@ -46,11 +48,12 @@ def relations(
 
     def raised(actor: Actor, columns: Sequence[str], limit: int) -> pl.DataFrame:
         rows: list[dict[str, object]] = []
-        while len(rows) < limit:
-            found = alerts.find(AlertQuery(states=(), limit=_PAGE, offset=len(rows)))
-            rows += [{name: getattr(one, name) for name in columns} for one in sight.alerts(actor, found)]
-            if len(found) < _PAGE:
-                break
+        offset, found = 0, _PAGE
+        query = sight.narrow_alerts(actor, AlertQuery(states=(), limit=_PAGE))
+        while len(rows) < limit and found == _PAGE:
+            page = alerts.find(msgspec.structs.replace(query, offset=offset))
+            rows += [{name: getattr(one, name) for name in columns} for one in sight.alerts(actor, page, "relation")]
+            offset, found = offset + _PAGE, len(page)
         return pl.DataFrame(rows[:limit], schema={name: _polars(_ALERT[name]) for name in columns})
 
     yield Relation(name="sense.alert", schema=_ALERT, rows=raised)
@@ -78,8 +81,10 @@ def _things(overlay: Overlay, entities: EntityStore, access: Access) -> Relation
 
 
 def _grade(overlay: Overlay, name: str) -> Grade:
+    if name in _PLACED and "location" in overlay.checks:
+        return overlay.checks["location"].grade
     if name in _OWN:
-        return min(check.grade for check in overlay.checks.values())
+        return overlay.least
     return overlay.checks[name].grade
 
 

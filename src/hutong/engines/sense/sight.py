@@ -1,6 +1,6 @@
 """What an actor may see and touch of the sense engine, property by property; the access room decides."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 import polars as pl
@@ -9,6 +9,7 @@ from hutong.engines.sense.changes import Locate, positions, scopes_of, types_of
 from hutong.engines.sense.overlay import Overlay
 from hutong.engines.sense.ports import (
     Alert,
+    AlertQuery,
     AllOf,
     AnyOf,
     Attribute,
@@ -42,9 +43,18 @@ class Sight:
         self._record(actor, highest, what)
         return seen
 
-    def alerts(self, actor: Actor, alerts: Iterable[Alert]) -> list[Alert]:
-        """Alerts of types of which the actor may see anything."""
-        return [one for one in alerts if self._access.visible(actor, self.least(one.type), one.place, one.type)]
+    def alerts(self, actor: Actor, alerts: Iterable[Alert], what: str) -> list[Alert]:
+        """Alerts whose rules read nothing that the actor may not see. A look at what is not open is recorded."""
+        seen = []
+        highest = Grade.OPEN
+        for one in alerts:
+            overlay = self._overlays.get(one.type)
+            grade = overlay.rule_grades.get(one.rule, Grade.CLOSED) if overlay is not None else Grade.CLOSED
+            if self._access.visible(actor, grade, one.place, one.type):
+                highest = max(highest, grade)
+                seen.append(one)
+        self._record(actor, highest, what)
+        return seen
 
     def history(self, actor: Actor, frame: pl.DataFrame, rows: Mapping[str, EntityRow], what: str) -> pl.DataFrame:
         """Rows of a frame with columns entity and attribute that the actor may see; `rows` are the entities now."""
@@ -64,20 +74,44 @@ class Sight:
         shown = pl.DataFrame(kept, schema={"entity": pl.String, "attribute": pl.String}, orient="row")
         return frame.join(shown, on=["entity", "attribute"], how="semi")
 
-    def check(self, actor: Actor, query: EntityQuery) -> None:
-        """A question must not tell of what its answer may not show. Raises AccessDenied."""
+    def narrow(self, actor: Actor, query: EntityQuery) -> EntityQuery:
+        """The question over what the actor may ask about: neither its answer nor its count tells of anything else.
+
+        Raises AccessDenied where it asks by a property that the actor may see of none of the types in question.
+        """
         self._access.require(actor, "sense.read", tenant=query.tenant)
         if self._access.visible(actor, Grade.CLOSED):
-            return
+            return query
         asked = {*query.attributes, *(_names(query.where) if query.where is not None else ())}
         if query.geo is not None:
             asked.add(query.geo.attribute)
-        for name in asked:
-            grades = [overlay.checks[name].grade for overlay in self._overlays.values() if name in overlay.checks]
-            if not grades or not self._access.visible(actor, max(grades)):
+        meant = {name for together in query.types for name in together}
+        answering = {name: one for name, one in self._overlays.items() if self._somewhere(actor, one.least, name)}
+        for key in asked:
+            may = {
+                name
+                for name, one in answering.items()
+                if key in one.checks and self._access.visible(actor, one.checks[key].grade, type=name)
+            }
+            if not (may & meant if meant else may):
                 raise AccessDenied(
-                    "you may not ask by this property", where="q", seen=name, fix="ask by open properties, or log in"
+                    "you may not ask by this property", where="q", seen=key, fix="ask by open properties, or log in"
                 )
+            answering = {name: one for name, one in answering.items() if name in may or key not in one.checks}
+        return msgspec.structs.replace(query, first_types=tuple(answering))
+
+    def narrow_alerts(self, actor: Actor, query: AlertQuery) -> AlertQuery:
+        """The question over alerts whose rules read nothing that the actor may not see."""
+        self._access.require(actor, "sense.read", tenant=query.tenant)
+        if self._access.visible(actor, Grade.CLOSED):
+            return query
+        rules = tuple(
+            rule
+            for name, overlay in self._overlays.items()
+            for rule, grade in overlay.rule_grades.items()
+            if self._somewhere(actor, grade, name)
+        )
+        return msgspec.structs.replace(query, rules=rules)
 
     def check_change(self, actor: Actor, command: ChangeEntities, stored: Callable[[str], EntityRow | None]) -> None:
         """Ask for every type and place that changes touch, by what they say and by what is stored."""
@@ -101,8 +135,18 @@ class Sight:
     def least(self, type_: str) -> Grade:
         """The grade of a type's most open property; undeclared types are closed."""
         overlay = self._overlays.get(type_)
-        grades: Collection[Grade] = [check.grade for check in overlay.checks.values()] if overlay else ()
-        return min(grades, default=Grade.CLOSED)
+        return overlay.least if overlay is not None else Grade.CLOSED
+
+    def attributes(self, actor: Actor, type_: str) -> list[str]:
+        """The declared properties of a type that the actor may see."""
+        overlay = self._overlays.get(type_)
+        checks = overlay.checks.items() if overlay is not None else ()
+        return [key for key, check in checks if self._somewhere(actor, check.grade, type_)]
+
+    def _somewhere(self, actor: Actor, grade: Grade, type_: str) -> bool:
+        """Whether the actor may see what is so graded in any place at all."""
+        places = {actor.place, *(grant.place for grant in actor.grants)}
+        return any(self._access.visible(actor, grade, place, type_) for place in places)
 
     def _visible(self, actor: Actor, row: EntityRow) -> tuple[dict[str, Attribute] | None, Grade]:
         """The attributes that may be seen and the highest grade among them; None when nothing is left to see."""
@@ -130,11 +174,14 @@ class Sight:
             self._access.looked(actor, "sense.read", grade, what)
 
     def _place(self, location: Attribute | None) -> str:
-        points = list(positions(location.value["coordinates"])) if location is not None and location.value else []
+        value = location.value if location is not None else None
+        points = list(positions(value["coordinates"])) if isinstance(value, dict) else []
         return self._locate(*points[0][:2]) if points else ""
 
 
 def _entity(row: EntityRow, attributes: dict[str, Attribute]) -> Entity:
+    """The entity with these attributes; without its location among them it is nowhere."""
+    placed = "location" in attributes
     return Entity(
         id=row.id,
         types=types_of(row),
@@ -145,9 +192,9 @@ def _entity(row: EntityRow, attributes: dict[str, Attribute]) -> Entity:
         observed_at=row.observed_at,
         version=row.version,
         city=row.city,
-        place=row.place,
-        lon=row.lon,
-        lat=row.lat,
+        place=row.place if placed else "",
+        lon=row.lon if placed else None,
+        lat=row.lat if placed else None,
         source=row.source,
     )
 

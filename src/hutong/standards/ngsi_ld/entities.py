@@ -18,6 +18,7 @@ from hutong.standards.ngsi_ld.scopes import read_scopes
 from hutong.standards.ngsi_ld.uris import NULL, is_uri, read_uri
 
 ENTITIES_PER_BATCH_MAX = 1_000
+TYPES_MAX = 100  # of one entity
 
 _nul = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000").search  # U+0000 as JSON writes it, which is the only way it can come
 _PLACES = ("location", "observationSpace", "operationSpace")  # clause 4.7.1
@@ -291,6 +292,8 @@ class EntityReader:
             if not parts or not all(type(part) is str for part in parts):
                 what = "the type is missing" if kind is None else "no type"
                 raise InvalidInput(what, seen=kind or "", allowed="a name, or an array of names")
+            if len(parts) > TYPES_MAX:
+                raise InvalidInput("too many types", seen=len(parts), allowed=f"at most {TYPES_MAX}")
             types = tuple(dict.fromkeys(self._names[part] for part in parts))
         except HutongError as error:
             raise located(error, "type") from None

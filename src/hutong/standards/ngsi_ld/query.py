@@ -22,6 +22,7 @@ LIMIT_MAX = 1000
 OFFSET_MAX = 10_000_000
 TYPES_MAX = 100  # in one selection, counting those that must all be there
 ATTRIBUTES_MAX = 100  # of which an entity is to have one
+POSITIONS_MAX = 10_000  # in the geometry of a geoquery
 
 _SHAPING = frozenset(("attrs", "pick", "omit", "datasetId", "lang", "options", "format", "geometryProperty"))
 _LINKING = frozenset(("join", "joinLevel", "containedBy", "entityMap", "entityMapLifetime"))
@@ -222,8 +223,17 @@ def read_geo_filter(parameters: Parameters, context: Context) -> GeoFilter | Non
                 "no coordinates", where="coordinates", seen=coordinates, allowed="a JSON array, such as [8.68,49.41]"
             ) from None
     geometry = read_geometry({"type": kind, "coordinates": coordinates})
+    if (found := _positions(geometry["coordinates"])) > POSITIONS_MAX:
+        raise TooComplexQuery(
+            "too many positions", where="coordinates", seen=found, allowed=f"at most {POSITIONS_MAX}", fix="simplify it"
+        )
     name = context.expand(parameters.text("geoproperty")) if "geoproperty" in parameters else "location"
     return _relation(parameters.text("georel"), geometry, name)
+
+
+def _positions(coordinates: Any) -> int:
+    """How many positions there are in valid GeoJSON coordinates."""
+    return sum(map(_positions, coordinates)) if type(coordinates[0]) is list else 1
 
 
 def _relation(text: str, geometry: Mapping[str, Any], attribute: str) -> GeoFilter:

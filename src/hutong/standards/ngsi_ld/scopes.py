@@ -7,6 +7,7 @@ from hutong.standards.ngsi_ld.errors import TooComplexQuery
 from hutong.standards.ngsi_ld.uris import NULL, is_name
 
 SCOPES_MAX = 100
+SCOPE_LENGTH_MAX = 1024
 SCOPE_QUERY_LENGTH_MAX = 2048
 
 
@@ -21,9 +22,14 @@ def read_scopes(value: Any, *, nulls: bool = False) -> tuple[str, ...]:
 
 
 def _read_scope(value: Any) -> str:
-    if type(value) is str and all(is_name(level) for level in value.removeprefix("/").split("/")):
+    if (
+        type(value) is str
+        and len(value) <= SCOPE_LENGTH_MAX
+        and all(is_name(level) for level in value.removeprefix("/").split("/"))
+    ):
         return "/" + value.removeprefix("/")
-    raise InvalidInput("no scope", seen=value, allowed="/level or /level/level, each a letter, then letters and digits")
+    allowed = f"/level or /level/level, each a letter, then letters and digits, {SCOPE_LENGTH_MAX} at most"
+    raise InvalidInput("no scope", seen=value, allowed=allowed)
 
 
 def read_scope_query(text: str, where: str = "scopeQ") -> tuple[str, ...]:

@@ -6,6 +6,7 @@ Clauses 4.11 (temporal query), 4.5.6 to 4.5.9 (temporal representations), 4.5.19
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from math import isfinite
 from typing import Any, Literal, cast, get_args
 
 import msgspec
@@ -336,7 +337,7 @@ def _write_buckets(
     for method in methods:
         for row in rows:
             value, start = row[method], row["bucket"]
-            if value is not None:
+            if value is not None and isfinite(value):  # what overflows is missing
                 stop = start + period if period else end
                 value = int(value) if method in _COUNTS else value
                 start, stop = max(start, EARLIEST), min(stop, LATEST)

@@ -85,6 +85,8 @@ class SqlAlerts:
         for column, choices in ((alert.c.state, query.states), (alert.c.type, query.types)):
             if choices:
                 found.append(column.in_([literal(str(one)) for one in choices]))
+        if query.rules is not None:
+            found.append(self._database.one_of(alert.c.rule, query.rules))
         if not query.silenced:
             found.append(or_(alert.c.silenced_until.is_(None), alert.c.silenced_until <= self._clock.now()))
         return found

@@ -10,23 +10,26 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 from typing import Any
 
 import msgspec
 import psycopg
 import re2
-from sqlalchemy import ARRAY, ColumnElement, Engine, Text, bindparam, create_engine, event, func, select
+from sqlalchemy import ARRAY, ColumnElement, Engine, Text, bindparam, create_engine, event, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql import ClauseElement
 
-from hutong.kernel.errors import IntegrityBroken, Overloaded, StorageFull
+from hutong.kernel.errors import IntegrityBroken, Overloaded, StorageFull, TooLarge
 from hutong.store.sql import tables
 
 CACHE_KIB = 128 * 1024
 WAL_PAGES_BEFORE_CHECKPOINT = 16_000
 LOST_COMMIT_S_MAX = 60  # how long to look for what became of a commit whose connection broke
+QUESTION_S_MAX = 30  # how long a question may take, so that a few hostile ones do not keep all readers
+PROGRESS_STEPS = 1_000_000  # of SQLite's machine between two looks at the clock
 
 
 class Prepared:
@@ -111,13 +114,19 @@ class SqlDatabase:
 
     def among(self, column: Any, name: str) -> ColumnElement[bool]:
         """The column is one of the values of a parameter that `listed` has made."""
-        if self.sqlite:
-            found: ColumnElement[bool] = column.in_(
-                select(func.json_each(bindparam(name)).table_valued("value").c.value)
-            )
-            return found
-        anyone: ColumnElement[bool] = column == func.any(bindparam(name, type_=ARRAY(Text)))
-        return anyone
+        return self._among(column, bindparam(name, type_=None if self.sqlite else ARRAY(Text)))
+
+    def one_of(self, column: Any, values: Sequence[str]) -> ColumnElement[bool]:
+        """The column is one of the values, however many."""
+        return self._among(column, literal(self.listed(values), None if self.sqlite else ARRAY(Text)))
+
+    def _among(self, column: Any, values: ColumnElement[Any]) -> ColumnElement[bool]:
+        found: ColumnElement[bool] = (
+            column.in_(select(func.json_each(values).table_valued("value").c.value))
+            if self.sqlite
+            else column == func.any(values)
+        )
+        return found
 
     def listed(self, values: Sequence[str]) -> Any:
         return msgspec.json.encode(values).decode() if self.sqlite else list(values)
@@ -143,8 +152,12 @@ class SqlDatabase:
         return rows
 
     def query(self, statement: ClauseElement) -> list[Any]:
-        """Rows of a statement built for this one question."""
-        return self.read(self.prepare(statement))
+        """Rows of a statement built for this one question. Raises TooLarge when it takes longer than QUESTION_S_MAX."""
+        self._local.deadline = time.perf_counter() + QUESTION_S_MAX
+        try:
+            return self.read(self.prepare(statement))
+        finally:
+            self._local.deadline = inf
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -167,14 +180,21 @@ class SqlDatabase:
         connection = getattr(self._local, "connection", None)
         if connection is None or (not self.sqlite and _driver(connection).closed):
             lost, connection = connection, self.engine.raw_connection()
-            if not self.sqlite:
+            if self.sqlite:
+                _driver(connection).set_progress_handler(self._is_late, PROGRESS_STEPS)
+            else:
                 _driver(connection).autocommit = True
+                connection.cursor().execute(f"SET statement_timeout = '{QUESTION_S_MAX}s'")
             self._local.connection = connection
             self._readers.append(connection)
             if lost is not None:
                 self._readers.remove(lost)
                 lost.invalidate()
         return connection
+
+    def _is_late(self) -> bool:
+        """Whether the question of this thread has taken too long."""
+        return time.perf_counter() > getattr(self._local, "deadline", inf)
 
     def setting(self, name: str) -> str | None:
         """A setting kept with the data."""
@@ -267,7 +287,7 @@ def _driver(connection: PoolProxiedConnection) -> Any:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Tell a full disk and a database that is away from other faults."""
+    """Tell a full disk, a database that is away and a question without end from other faults."""
     try:
         yield
     except (sqlite3.OperationalError, psycopg.Error, DBAPIError, OSError) as error:
@@ -281,6 +301,12 @@ def _translated() -> Iterator[None]:
         if full:
             raise StorageFull(
                 "the disk is full; nothing of this was kept", fix="make space; no restart is needed"
+            ) from error
+        if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT or (
+            getattr(cause, "sqlstate", None) == "57014"
+        ):
+            raise TooLarge(
+                "the question takes too long", allowed=f"{QUESTION_S_MAX} s", fix="name a type, or ask for less"
             ) from error
         if isinstance(cause, psycopg.OperationalError) and (cause.sqlstate or "08").startswith(("08", "57P")):
             raise Overloaded("the database does not answer", fix="send it again when it is back") from error

@@ -216,6 +216,8 @@ class SqlEntities:
             found.append(entity.c.id.regexp_match(query.id_pattern))
         if query.types:
             found.append(or_(*(and_(*(self._of_type(name) for name in together)) for together in query.types)))
+        if query.first_types is not None:
+            found.append(self._database.one_of(entity.c.type, query.first_types))
         if query.attributes:
             found.append(or_(*(self._has(name) for name in query.attributes)))
         if query.where is not None:

@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     Text,
     and_,
+    any_,
     case,
     cast,
     false,
@@ -19,7 +20,7 @@ from sqlalchemy import (
     or_,
     true,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, array
 
 from hutong.engines.sense.ports import AllOf, AnyOf, Compare, Exists, Filter, Range, Scalar
 from hutong.kernel.clock import instant
@@ -92,12 +93,13 @@ class JsonPlace:
             return self.type() == word
         return literal_column(f"{_DOC} #> {self._path} = '{word}'::jsonb")
 
-    def holds(self, value: Scalar) -> ColumnElement[bool]:
-        """A list stands there that contains the value."""
+    def holds(self, values: Sequence[Scalar]) -> ColumnElement[bool]:
+        """A list stands there that contains one of the values."""
         if self._sqlite:
             items = func.json_each(literal_column(_DOC), literal_column(self._path)).table_valued("value")
-            return and_(self.type() == "array", items.select().where(items.c.value == value).exists())
-        return literal_column(f"{_DOC} #> {self._path}").op("@>")(cast(literal(json.dumps([value]), Text), JSONB))
+            return and_(self.type() == "array", items.select().where(items.c.value.in_(values)).exists())
+        lists = array([cast(literal(json.dumps([value]), Text), JSONB) for value in values])
+        return literal_column(f"{_DOC} #> {self._path}").op("@>")(any_(lists))
 
 
 def condition(sqlite: bool, where: Filter, scalars: Set[str] = frozenset(), depth: int = 0) -> ColumnElement[bool]:
@@ -141,16 +143,33 @@ def _any(place: JsonPlace, op: str, values: Sequence[Scalar | Range], lists: boo
         matches = place.text().regexp_match(str(values[0]))
         return and_(place.is_text(), matches if op == "~=" else not_(matches))
     if op in ("==", "!="):
-        alike = or_(false(), *(_alike(place, value, lists) for value in values))
+        alike = _alike(place, values, lists)
         return alike if op == "==" else and_(place.type().is_not(None), not_(func.coalesce(alike, false())))
     return or_(false(), *(_ordered(place, op, value) for value in values if not isinstance(value, Range)))
 
 
-def _alike(place: JsonPlace, value: Scalar | Range, lists: bool) -> ColumnElement[bool]:
-    if isinstance(value, Range):
-        return and_(_ordered(place, ">=", value.low), _ordered(place, "<=", value.high))
-    same = _ordered(place, "==", value)
-    return or_(same, place.holds(value)) if lists else same
+def _alike(place: JsonPlace, values: Sequence[Scalar | Range], lists: bool) -> ColumnElement[bool]:
+    """One of the values stands there, or lies in one of the ranges; texts and numbers are looked up at once."""
+    ranges = [value for value in values if isinstance(value, Range)]
+    scalars = [value for value in values if not isinstance(value, Range)]
+    texts = [literal(value, Text) for value in scalars if isinstance(value, str)]
+    numbers = [_number(value) for value in scalars if not isinstance(value, str | bool)]
+    return or_(
+        false(),
+        *(and_(_ordered(place, ">=", one.low), _ordered(place, "<=", one.high)) for one in ranges),
+        *(place.is_boolean(value) for value in scalars if isinstance(value, bool)),
+        *([and_(_is_one(place.text(), texts), place.is_text())] if texts else []),
+        *([and_(_is_one(place.number(), numbers), place.is_number())] if numbers else []),
+        *([place.holds(scalars)] if lists and scalars else []),
+    )
+
+
+def _is_one(column: ColumnElement[Any], values: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
+    return column == values[0] if len(values) == 1 else column.in_(values)
+
+
+def _number(value: float) -> ColumnElement[Any]:
+    return literal(value, BigInteger) if isinstance(value, int) else literal(value)
 
 
 def _ordered(place: JsonPlace, op: str, value: Scalar) -> ColumnElement[bool]:
@@ -158,8 +177,7 @@ def _ordered(place: JsonPlace, op: str, value: Scalar) -> ColumnElement[bool]:
         return place.is_boolean(value) if op == "==" else false()
     if isinstance(value, str):
         return and_(_ORDER[op](place.text(), literal(value, Text)), place.is_text())
-    number = literal(value, BigInteger) if isinstance(value, int) else literal(value)
-    return and_(_ORDER[op](place.number(), number), place.is_number())
+    return and_(_ORDER[op](place.number(), _number(value)), place.is_number())
 
 
 def _instant(value: Scalar) -> int:
