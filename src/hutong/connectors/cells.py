@@ -177,10 +177,7 @@ class Cells:
         try:
             expression = compile_expression(text, _Texts(), where=where, wants=wants)
         except DeclarationFaults as error:
-            for fault in error.faults:
-                self._faults.add(
-                    fault.code, fault.what, where=fault.where, seen=fault.seen, allowed=fault.allowed, fix=fault.fix
-                )
+            self._faults.take_all(error)
             return pl.lit(None)
         self.columns |= expression.columns
         return expression.polars()

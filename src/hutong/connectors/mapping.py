@@ -266,15 +266,7 @@ def compile_sources(packs: Packs, declared: Mapping[str, EntityDeclaration], fau
                 try:
                     found.append(Source(pack, file, name, declaration, declared[declaration.entity]))
                 except DeclarationFaults as error:
-                    for fault in error.faults:
-                        faults.add(
-                            fault.code,
-                            fault.what,
-                            where=fault.where,
-                            seen=fault.seen,
-                            allowed=fault.allowed,
-                            fix=fault.fix,
-                        )
+                    faults.take_all(error)
     return tuple(found)
 
 

@@ -120,10 +120,7 @@ class Plan:
         try:
             return compile_expression(str(value), schema, where=where, wants=ValueType.NUMBER)
         except DeclarationFaults as error:
-            for fault in error.faults:
-                self._faults.add(
-                    fault.code, fault.what, where=fault.where, seen=fault.seen, allowed=fault.allowed, fix=fault.fix
-                )
+            self._faults.take_all(error)
             return None
 
 
@@ -137,13 +134,5 @@ def compile_simulations(packs: Packs, declared: Mapping[str, EntityDeclaration],
                 try:
                     found.append(Plan(pack, file, name, declaration, declared[declaration.entity]))
                 except DeclarationFaults as error:
-                    for fault in error.faults:
-                        faults.add(
-                            fault.code,
-                            fault.what,
-                            where=fault.where,
-                            seen=fault.seen,
-                            allowed=fault.allowed,
-                            fix=fault.fix,
-                        )
+                    faults.take_all(error)
     return tuple(found)

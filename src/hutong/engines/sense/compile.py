@@ -41,10 +41,7 @@ def compile_types(packs: Packs, faults: Faults) -> Mapping[str, Overlay]:
                 name, declaration, partial(pack.where, "entities.toml", "entity", name), rules.get(name, {})
             )
         except DeclarationFaults as error:
-            for fault in error.faults:
-                faults.add(
-                    fault.code, fault.what, where=fault.where, seen=fault.seen, allowed=fault.allowed, fix=fault.fix
-                )
+            faults.take_all(error)
     return overlays
 
 

@@ -25,6 +25,10 @@ class Faults:
         """Note the fault an error carries, at `where` when given."""
         self._found.append(msgspec.structs.replace(error.fault, where=where) if where else error.fault)
 
+    def take_all(self, error: DeclarationFaults) -> None:
+        """Note every fault that an error carries."""
+        self._found += error.faults
+
     def extend(self, faults: "Faults", without: Collection[str] = ()) -> None:
         """Take over the faults of another list, except those whose `where` is in `without`."""
         self._found += [fault for fault in faults if fault.where not in without]
