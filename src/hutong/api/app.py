@@ -8,6 +8,7 @@ import msgspec
 from litestar import Litestar, Request, Response
 from litestar.config.compression import CompressionConfig
 from litestar.connection import ASGIConnection
+from litestar.enums import HttpMethod, ScopeType
 from litestar.exceptions import HTTPException
 from litestar.middleware import ASGIMiddleware
 from litestar.openapi import OpenAPIConfig
@@ -41,6 +42,32 @@ class Authentication(ASGIMiddleware):
         header = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         scope["state"]["actor"] = self._identify(header.decode("latin-1"))
         await next_app(scope, receive, send)
+
+
+def answer_heads(app: ASGIApp) -> ASGIApp:
+    """Answer HEAD as GET without its body (RFC 9110, 9.3.2)."""
+
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP or scope["method"] != "HEAD":
+            await app(scope, receive, send)
+            return
+        told = False
+
+        async def receive_until_told() -> Any:
+            return {"type": "http.disconnect"} if told else await receive()
+
+        async def send_head(message: Any) -> None:
+            nonlocal told
+            if message["type"] == "http.response.start":
+                await send(message)
+            elif not told:
+                told = True
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        scope["method"] = HttpMethod.GET
+        await app(scope, receive_until_told, send_head)
+
+    return handle
 
 
 def actor_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Actor:

@@ -6,7 +6,7 @@ from typing import Any
 from litestar import Litestar, Request, Response, get
 
 from hutong.api.alerts import AlertRoutes
-from hutong.api.app import actor_of, application, problem
+from hutong.api.app import actor_of, answer_heads, application, problem
 from hutong.api.ngsi_ld import NgsiLd
 from hutong.api.ngsi_ld_messages import PATH as NGSI_LD
 from hutong.api.ngsi_ld_messages import keep_encoded_slashes, ngsi_problem
@@ -32,7 +32,7 @@ def health() -> Response[dict[str, str]]:
 def web(runtime: Runtime) -> Litestar:
     """The application of a runtime: standards for machines, and pages for people where there is a city."""
     site = _site(runtime)
-    site.asgi_handler = keep_encoded_slashes(site.asgi_handler)
+    site.asgi_handler = answer_heads(keep_encoded_slashes(site.asgi_handler))
     return site
 
 

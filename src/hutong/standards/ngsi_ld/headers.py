@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -17,6 +18,7 @@ MERGE_PATCH = "application/merge-patch+json"
 CONTEXT_REL = "http://www.w3.org/ns/json-ld#context"
 HEADER_LENGTH_MAX = 4096
 TENANT_LENGTH_MAX = 64
+ANSWERS_KEPT_MAX = 256
 
 # What repeats gives nothing back (`*+`): a header that does not match is found out in linear time.
 _link = re.compile(r"\s*<([^>]*)>((?:\s*;\s*[^\s=;,]+\s*=\s*+(?:\"[^\"]*\"|[^\",;]*+))*+)\s*(?:,|$)").match
@@ -89,6 +91,7 @@ def context_link(header: str) -> str:
     return targets[0] if targets else ""
 
 
+@lru_cache(ANSWERS_KEPT_MAX)
 def answer_to(accept: str, prefer: str = "", *, geojson: bool = False) -> Answer:
     """What to answer with. `geojson`: the operation has such a representation. Raises NotAcceptable (RFC 9110, 12.5.1).
 

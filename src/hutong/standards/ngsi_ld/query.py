@@ -14,7 +14,7 @@ from hutong.standards.ngsi_ld.languages import read_languages
 from hutong.standards.ngsi_ld.parameters import Parameters
 from hutong.standards.ngsi_ld.patterns import read_pattern
 from hutong.standards.ngsi_ld.q import SYSTEM_MEMBERS, attributes_of, read_q
-from hutong.standards.ngsi_ld.representations import Form, Shape
+from hutong.standards.ngsi_ld.representations import NORMALIZED, Form, Shape
 from hutong.standards.ngsi_ld.scopes import read_scope_query
 
 LIMIT_DEFAULT = 20
@@ -84,6 +84,9 @@ class Retrieval(msgspec.Struct, frozen=True, kw_only=True):
     types: tuple[tuple[str, ...], ...] = ()
 
 
+AS_IT_IS = Retrieval(shape=NORMALIZED)
+
+
 def read_query(
     given: Mapping[str, Sequence[str]], context: Context, *, tenant: str = "", geojson: bool = False
 ) -> Query:
@@ -107,6 +110,8 @@ def read_query_body(
 
 def read_retrieval(given: Mapping[str, Sequence[str]], context: Context, *, geojson: bool = False) -> Retrieval:
     """How a single entity is asked for."""
+    if not given:
+        return AS_IT_IS
     parameters = Parameters.of_address(given, RETRIEVAL)
     _refuse_linking(parameters)
     return Retrieval(shape=read_shape(parameters, context, geojson), types=read_types(parameters, context))
