@@ -243,8 +243,8 @@ def _bare_duckdb(folder: Path) -> Callable[[str], int]:
     def ask(id_: str) -> int:
         return len(
             database.execute(
-                f"SELECT \"at\" - \"at\" % {HOUR} AS hour, avg(number) FROM read_parquet($files) WHERE entity = $id"
-                " AND attribute = 'availableSpotNumber' AND \"at\" >= $begin AND \"at\" < $end GROUP BY hour ORDER BY hour",
+                f'SELECT "at" - "at" % {HOUR} AS hour, avg(number) FROM read_parquet($files) WHERE entity = $id'
+                ' AND attribute = \'availableSpotNumber\' AND "at" >= $begin AND "at" < $end GROUP BY hour ORDER BY hour',
                 {"files": files, "id": id_, "begin": filling.BEGIN, "end": filling.END},
             ).fetchall()
         )

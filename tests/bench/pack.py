@@ -35,7 +35,7 @@ when = "availableSpotNumber = 0"
 
 [alert.emptying]
 on = "BenchParking"
-when = "rate(availableSpotNumber) < -50"
+when = "rate(availableSpotNumber) < -500"
 severity = "critical"
 """,
     "sources.toml": """\
@@ -63,7 +63,7 @@ property.occupancy = "Occupancy"
 [alert]
 nearly_full = { name = "Nearly full", about = "95 % have been taken for ten minutes." }
 full = { name = "Full", about = "No space is free." }
-emptying = { name = "Filling fast", about = "More than 50 spaces a second are taken." }
+emptying = { name = "Filling fast", about = "More than 500 spaces a second are taken." }
 """,
     "text/zh.toml": """\
 [pack]
@@ -81,7 +81,7 @@ property.occupancy = "占用率"
 [alert]
 nearly_full = { name = "即将满位", about = "占用率达到 95% 并持续 10 分钟。" }
 full = { name = "满位", about = "没有空余车位。" }
-emptying = { name = "车位骤减", about = "每秒减少超过 50 个车位。" }
+emptying = { name = "车位骤减", about = "每秒减少超过 500 个车位。" }
 """,
     "README.md": "# bench\n\nCar parks that the bench measures.\n",
 }

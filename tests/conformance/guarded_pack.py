@@ -18,6 +18,9 @@ headline = ["beds", "occupants"]
 [entity.Shelter.property]
 name = { type = "text" }
 beds = { type = "integer", min = 0 }
+warmth = { type = "number", unit = "CEL", min = -40, max = 60, outside = "reject" }
+status = { type = "text", values = ["open", "closed"] }
+inspected = { type = "datetime" }
 location = { type = "point", grade = "closed" }
 occupants = { type = "integer", grade = "closed", index = true }
 contact = { type = "text", grade = "agreement" }
@@ -51,6 +54,9 @@ about = "Shelters and wards."
 name = "Shelter"
 property.name = "Name"
 property.beds = "Beds"
+property.warmth = "Warmth"
+property.status = { name = "Status", values.open = "Open", values.closed = "Closed" }
+property.inspected = "Inspected"
 property.location = "Place"
 property.occupants = "Occupants"
 property.contact = "Contact"
@@ -76,6 +82,9 @@ about = "庇护所和病房。"
 name = "庇护所"
 property.name = "名称"
 property.beds = "床位"
+property.warmth = "温度"
+property.status = { name = "状态", values.open = "开放", values.closed = "关闭" }
+property.inspected = "检查时间"
 property.location = "位置"
 property.occupants = "人数"
 property.contact = "联系人"

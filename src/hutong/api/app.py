@@ -86,7 +86,7 @@ def refusal(request: Request[Any, Any, Any], error: HTTPException) -> dict[str, 
             "detail": "this address does not take this method",
             "where": "the method",
             "seen": request.method,
-            "allowed": (error.headers or {}).get("Allow", ""),
+            "allowed": (error.headers or {}).get("allow", ""),
         }
     elif error.status_code == 413:
         told = {

@@ -16,6 +16,7 @@ from litestar.exceptions import HTTPException
 from hutong.api import ngsi_ld_messages as http
 from hutong.api.app import actor_of
 from hutong.api.ngsi_ld_messages import PATH, Call, Empty, Reply, ngsi_problem
+from hutong.api.short_way import Handler, Route
 from hutong.engines.sense.ports import (
     Aggregation,
     Attribute,
@@ -123,6 +124,15 @@ class NgsiLd:
         ]
         errors: dict[int | type[Exception], Any] = dict.fromkeys((HutongError, HTTPException, Exception), ngsi_problem)
         return Router(PATH, route_handlers=handlers, exception_handlers=errors, tags=["NGSI-LD"])
+
+    def short_routes(self) -> dict[Route, Handler]:
+        """Of these routes those that come most often, for `short_way`."""
+        entities = f"{PATH}/entities/"
+        return {
+            ("GET", entities, ""): self.retrieve,
+            ("PATCH", entities, "/attrs"): self.update_attributes,
+            ("POST", entities, "/attrs"): self.append_attributes,
+        }
 
     # --- entities ---
 

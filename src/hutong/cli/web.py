@@ -10,6 +10,7 @@ from hutong.api.app import actor_of, answer_heads, application, problem
 from hutong.api.ngsi_ld import NgsiLd
 from hutong.api.ngsi_ld_messages import PATH as NGSI_LD
 from hutong.api.ngsi_ld_messages import keep_encoded_slashes, ngsi_problem
+from hutong.api.short_way import short_way
 from hutong.cli.runtime import Runtime
 from hutong.kernel.access import Actor
 from hutong.kernel.ids import secret
@@ -31,15 +32,18 @@ def health() -> Response[dict[str, str]]:
 
 def web(runtime: Runtime) -> Litestar:
     """The application of a runtime: standards for machines, and pages for people where there is a city."""
-    site = _site(runtime)
-    site.asgi_handler = answer_heads(keep_encoded_slashes(site.asgi_handler))
+    ngsi_ld = NgsiLd(runtime.sense, Contexts({}), runtime.clock)
+    site = _site(runtime, ngsi_ld)
+    whole = keep_encoded_slashes(site.asgi_handler)
+    short = short_way(whole, ngsi_ld.short_routes(), "entity_id", runtime.identify, ngsi_problem)
+    site.asgi_handler = answer_heads(short)
     return site
 
 
-def _site(runtime: Runtime) -> Litestar:
+def _site(runtime: Runtime, ngsi_ld: NgsiLd) -> Litestar:
     routes: list[Any] = [
         health,
-        NgsiLd(runtime.sense, Contexts({}), runtime.clock).router(),
+        ngsi_ld.router(),
         AlertRoutes(runtime.sense).router(),
     ]
     if runtime.city is None:

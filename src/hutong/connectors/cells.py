@@ -258,14 +258,14 @@ def _json_problem(text: str) -> str:
     """What is wrong with a text as JSON; empty when nothing is."""
     try:
         msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         return str(error)
-    return ""
+    return "the character U+0000 is in a text" if "\\u0000" in text else ""
 
 
 def _geometry_problem(text: str) -> str:
     try:
         check_geometry(msgspec.json.decode(text))
-    except (msgspec.DecodeError, HutongError) as error:
+    except (msgspec.DecodeError, RecursionError, HutongError) as error:
         return str(error)
     return ""

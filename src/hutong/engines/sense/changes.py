@@ -15,6 +15,7 @@ NULL = "urn:ngsi-ld:null"
 FUTURE_MAX = 5 * MINUTE
 OBSERVED_MIN = instant("0002-01-01T00:00:00Z")  # a year after dates begin: so in every zone, and spans before it
 ATTRIBUTES_MAX = 1_000
+ID_BYTES_MAX = 2_048
 DOCUMENT_LENGTH_MAX = 16 * 1024 * 1024  # of an entity that is to grow
 
 _DOC = msgspec.json.Decoder(dict[str, Attribute])
@@ -123,6 +124,8 @@ class Changer:
     # --- acceptance ---
 
     def _typed(self, change: Change) -> HutongError | None:
+        if len(change.id.encode()) > ID_BYTES_MAX:
+            return InvalidInput("the id is too long", where="id", seen=change.id, allowed=f"{ID_BYTES_MAX} bytes")
         if not change.types:
             return InvalidInput("an entity needs a type", where="type", fix="give its type")
         if not self._undeclared and not any(name in self.overlays for name in change.types):

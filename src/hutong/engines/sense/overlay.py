@@ -72,6 +72,8 @@ class PropertyCheck:
             if form is not int and (form is not float or (self._integer and not value.is_integer())):
                 return self._wrong_type(attribute)
             if self._integer and form is float:
+                if not -(2**63) <= value < 2**63:
+                    return OutOfRange(f"{self.name} is too large", where=self.name, seen=value, allowed="64 bits")
                 attribute.value = value = int(value)
             if (self._low is not None and value < self._low) or (self._high is not None and value > self._high):
                 return OutOfRange(
@@ -84,6 +86,10 @@ class PropertyCheck:
         elif self._form is not None:
             if value.__class__ is not self._form:
                 return self._wrong_type(attribute)
+            if isinstance(value, str) and "\0" in value:
+                return InvalidInput(
+                    "the character U+0000 is in a text", where=self.name, seen=value, fix="leave it out"
+                )
             if self.declaration.type == "datetime" and isinstance(value, str):
                 try:
                     instant(value, self.name)

@@ -24,9 +24,10 @@ from sqlalchemy.sql import ClauseElement
 
 from hutong.kernel.errors import IntegrityBroken, Overloaded, StorageFull, TooLarge
 from hutong.store.sql import tables
+from hutong.store.sql.checkpoints import Checkpoints
 
 CACHE_KIB = 128 * 1024
-WAL_PAGES_BEFORE_CHECKPOINT = 16_000
+WAL_PAGES_BEFORE_CHECKPOINT = 64_000  # beyond this a commit moves the log itself
 LOST_COMMIT_S_MAX = 60  # how long to look for what became of a commit whose connection broke
 QUESTION_S_MAX = 30  # how long a question may take, so that a few hostile ones do not keep all readers
 PROGRESS_STEPS = 1_000_000  # of SQLite's machine between two looks at the clock
@@ -85,6 +86,7 @@ class SqlDatabase:
         with _translated():
             self._migrate()
         self._writing = self.engine.raw_connection()
+        self._checkpoints = Checkpoints(self.engine) if self.sqlite else None
         self._local = threading.local()
         self._readers: list[Any] = []
 
@@ -99,11 +101,13 @@ class SqlDatabase:
                 self._renew()
             cursor = self._writing.cursor()
             try:
-                if self.sqlite:
+                if self._checkpoints:
+                    self._checkpoints.finish(cursor)
                     cursor.execute("BEGIN IMMEDIATE")
                 yield SqlTransaction(cursor, self.lane)
-                if self.sqlite:
+                if self._checkpoints:
                     cursor.execute("COMMIT")
+                    self._checkpoints.wrote()
                 else:
                     self._commit(cursor)
             except BaseException:
@@ -221,6 +225,8 @@ class SqlDatabase:
         return int(cursor.fetchone()[0])
 
     def close(self) -> None:
+        if self._checkpoints:
+            self._checkpoints.close()
         for connection in (self._writing, *self._readers):
             connection.detach()
             connection.close()
