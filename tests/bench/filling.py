@@ -1,6 +1,8 @@
 """Data folders filled without a server, for figures that begin with much."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -15,10 +17,10 @@ from hutong.store.lake import LakeHistory
 from hutong.store.sql.database import SqlDatabase
 from hutong.store.sql.entities import SqlEntities
 from tests.bench import traffic
-from tests.server import Server
 
 BEGIN = instant("2026-03-01T00:00:00Z")
 END = BEGIN + 30 * DAY
+HOURS = 30 * 24
 STEP = 5 * MINUTE
 LANE = "filled"
 ASKED = 20
@@ -68,9 +70,21 @@ def _frame(
     )
 
 
-def ask_for(server: Server, sensors: int) -> list[str]:
-    """Sensors spread over all, made known to the server."""
-    ids = [traffic.ID.format(i) for i in range(0, sensors, max(1, sensors // ASKED))][:ASKED]
+@contextmanager
+def opened(data: Path) -> Iterator[LakeHistory]:
+    """The history of a data folder, as a server has it."""
+    lake = LakeHistory(data / "history", SystemClock())
+    yield lake
+    lake.close()
+
+
+def some(sensors: int) -> list[str]:
+    """Sensors spread over all."""
+    return [traffic.ID.format(i) for i in range(0, sensors, max(1, sensors // ASKED))][:ASKED]
+
+
+def make_known(client: httpx.Client, ids: list[str]) -> None:
+    """Tell a server of entities whose history it has."""
     batch = [
         {
             "id": id_,
@@ -79,10 +93,7 @@ def ask_for(server: Server, sensors: int) -> list[str]:
         }
         for id_ in ids
     ]
-    httpx.post(
-        f"{server.url}/ngsi-ld/v1/entityOperations/upsert", json=batch, trust_env=False, timeout=60
-    ).raise_for_status()
-    return ids
+    client.post("/ngsi-ld/v1/entityOperations/upsert", json=batch).raise_for_status()
 
 
 def fill_entities(data: Path, count: int) -> None:

@@ -13,6 +13,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from hutong.api.app import Identify
+from hutong.kernel.errors import MalformedBody
 
 BODY_MAX = 1024 * 1024
 
@@ -36,10 +37,12 @@ class ShortCall:
         self.url = SimpleNamespace(path=scope["path"])
 
     async def body(self) -> bytes:
-        """All of the body; its length is bounded by what was asked before."""
+        """All of the body; its length is bounded by what was asked before. Raises MalformedBody when it breaks off."""
         parts: list[bytes] = []
         while True:
             message: Any = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise MalformedBody("the body ended before its length", where="Content-Length")
             parts.append(message.get("body", b""))
             if not message.get("more_body"):
                 return parts[0] if len(parts) == 1 else b"".join(parts)

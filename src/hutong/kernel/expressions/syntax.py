@@ -4,11 +4,9 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
 import sqlglot
-from sqlglot import exp
+from sqlglot import exp, generator, parser
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import ParseError, SqlglotError
-from sqlglot.generator import Generator
-from sqlglot.parser import Parser
 from sqlglot.tokenizer_core import TokenType
 
 from hutong.kernel.expressions.calls import Refused
@@ -22,13 +20,13 @@ DEPTH_MAX: Final = 64
 class _Language(Dialect):
     """SQL scalar syntax in which each call is a plain call, whose name this package decides about."""
 
-    class Parser(Parser):
+    class Parser(parser.Parser):
         FUNCTIONS: ClassVar[dict[str, Any]] = {}
-        FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {"CAST": Parser.FUNCTION_PARSERS["CAST"]}
-        NO_PAREN_FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {"CASE": Parser.NO_PAREN_FUNCTION_PARSERS["CASE"]}
+        FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {"CAST": parser.Parser.FUNCTION_PARSERS["CAST"]}
+        NO_PAREN_FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {"CASE": parser.Parser.NO_PAREN_FUNCTION_PARSERS["CASE"]}
         NO_PAREN_FUNCTIONS: ClassVar[dict[Any, Any]] = {}
 
-    class Generator(Generator):
+    class Generator(generator.Generator):
         TYPE_MAPPING: ClassVar[dict[Any, str]] = {
             exp.DataType.Type.DECIMAL: "number",
             exp.DataType.Type.INT: "integer",

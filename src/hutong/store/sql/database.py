@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from math import inf
 from typing import Any
 
@@ -30,6 +31,7 @@ CACHE_KIB = 128 * 1024
 WAL_PAGES_BEFORE_CHECKPOINT = 64_000  # beyond this a commit moves the log itself
 LOST_COMMIT_S_MAX = 60  # how long to look for what became of a commit whose connection broke
 QUESTION_S_MAX = 30  # how long a question may take, so that a few hostile ones do not keep all readers
+PATTERNS_KEPT_MAX = 256
 PROGRESS_STEPS = 1_000_000  # of SQLite's machine between two looks at the clock
 
 
@@ -323,9 +325,14 @@ _REGEXP = re2.Options()
 _REGEXP.dot_nl = True  # as on PostgreSQL, a dot is any character
 
 
+@lru_cache(PATTERNS_KEPT_MAX)
+def _compiled(pattern: str) -> Any:
+    return re2.compile(pattern, _REGEXP)
+
+
 def _regexp(pattern: str, value: Any) -> bool:
     """RE2, so that no pattern a user sends can take more than linear time."""
-    return isinstance(value, str) and re2.search(pattern, value, _REGEXP) is not None
+    return isinstance(value, str) and _compiled(pattern).search(value) is not None
 
 
 def _tune_sqlite(connection: Any, _: Any) -> None:
