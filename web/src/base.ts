@@ -12,6 +12,16 @@ export function connected(reason: "" | "lost" | "offline"): void {
   connection.hidden = !reason;
 }
 
+/** Ask the server; nothing where it cannot be reached: the page keeps what it shows, and says that it is out of date. */
+export async function ask(address: string): Promise<Response | undefined> {
+  try {
+    const answer = await fetch(address);
+    return answer.ok ? answer : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 window.addEventListener("offline", () => connected("offline"));
 window.addEventListener("online", () => connected(""));
 if (!navigator.onLine) connected("offline");

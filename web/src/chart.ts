@@ -4,6 +4,7 @@ import { DataZoomComponent, GridComponent, MarkAreaComponent, TooltipComponent }
 import * as echarts from "echarts/core";
 import { CanvasRenderer } from "echarts/renderers";
 
+import { ask } from "./base";
 import { font, still, token } from "./theme";
 
 echarts.use([LineChart, ScatterChart, GridComponent, TooltipComponent, MarkAreaComponent, DataZoomComponent,
@@ -26,11 +27,12 @@ export interface LiveChart {
   close(): void;
 }
 
-/** Put a live chart over the drawn one. */
-export async function liveChart(figure: HTMLElement): Promise<LiveChart> {
+/** Put a live chart over the drawn one, which stays when the series cannot be had. */
+export async function liveChart(figure: HTMLElement): Promise<LiveChart | null> {
   const place = figure.querySelector<HTMLElement>(".chart-live");
   if (!place) throw new Error("no place for the chart");
-  const answer = await fetch(figure.dataset["chart"] ?? "");
+  const answer = await ask(figure.dataset["chart"] ?? "");
+  if (!answer) return null;
   const series = (await answer.json()) as Series;
   place.hidden = false;
   const chart = echarts.init(place, null, { renderer: "canvas" });

@@ -6,6 +6,7 @@ import {
 } from "maplibre-gl";
 import worker from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
 
+import { ask } from "./base";
 import type { Change, State } from "./live";
 import { point, ring } from "./marks";
 import { STATES, font, onTheme, still, token } from "./theme";
@@ -24,12 +25,14 @@ export interface LiveMap {
   choose(id: string, fly: boolean): void;
 }
 
-/** Put a live map over the drawn one. `chosen` is called with the id of a thing that was picked, or "". */
-export async function liveMap(frame: HTMLElement, chosen: (id: string) => void): Promise<LiveMap> {
+/** Put a live map over the drawn one, which stays when its things cannot be had. `chosen` is called with the id of a thing that was picked, or "". */
+export async function liveMap(frame: HTMLElement, chosen: (id: string) => void): Promise<LiveMap | null> {
   const place = frame.querySelector<HTMLElement>(".map-live");
   if (!place) throw new Error("no place for the map");
   const lang = document.body.dataset["lang"] === "en" ? "en" : "zh";
-  const districts = (await (await fetch(frame.dataset["districts"] ?? "")).json()) as GeoJSON.FeatureCollection;
+  const outlines = await ask(frame.dataset["districts"] ?? "");
+  if (!outlines) return null;
+  const districts = (await outlines.json()) as GeoJSON.FeatureCollection;
   const things: Record<string, Placed> = {};
 
   const points = (): GeoJSON.FeatureCollection<GeoJSON.Point> => ({
@@ -39,13 +42,10 @@ export async function liveMap(frame: HTMLElement, chosen: (id: string) => void):
     })),
   });
 
-  const read = async (): Promise<void> => {
-    const answer = (await (await fetch(frame.dataset["map"] ?? "")).json()) as {
-      things: [id: string, lon: number, lat: number, state: State][];
-    };
-    for (const [id, lon, lat, state] of answer.things) things[id] = { point: [lon, lat], state };
-  };
-  await read();
+  const placed = await ask(frame.dataset["map"] ?? "");
+  if (!placed) return null;
+  const answer = (await placed.json()) as { things: [id: string, lon: number, lat: number, state: State][] };
+  for (const [id, lon, lat, state] of answer.things) things[id] = { point: [lon, lat], state };
 
   place.hidden = false;
   const box = (frame.dataset["box"] ?? "").split(",").map(Number) as [number, number, number, number];

@@ -1,4 +1,5 @@
 // A platform's page: map and list that say the same, kept live.
+import { ask } from "./base";
 import { type Change, type Thing, follow, span, stateOf, summarise, write } from "./live";
 import type { LiveMap } from "./map";
 
@@ -48,8 +49,8 @@ function rewrite(line: HTMLElement, thing: Thing): void {
 async function renewAlerts(): Promise<void> {
   const panel = document.querySelector<HTMLElement>("[data-alerts]");
   if (!panel) return;
-  const answer = await fetch(panel.dataset["alerts"] ?? "");
-  if (!answer.ok || panel.contains(document.activeElement)) return; // never take away what is being read or used
+  const answer = await ask(panel.dataset["alerts"] ?? "");
+  if (!answer || panel.contains(document.activeElement)) return; // never take away what is being read or used
   const part = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-alerts]");
   if (part) panel.replaceWith(part);
 }
@@ -63,8 +64,8 @@ async function show(id: string): Promise<void> {
   shown = id;
   if (card) card.hidden = true;
   if (!id) return;
-  const answer = await fetch(`${frame?.dataset["card"]}?thing=${encodeURIComponent(id)}`);
-  if (answer.ok && shown === id) fill((await answer.json()) as Thing);
+  const answer = await ask(`${frame?.dataset["card"]}?thing=${encodeURIComponent(id)}`);
+  if (answer && shown === id) fill((await answer.json()) as Thing);
 }
 
 function fill(thing: Thing): void {

@@ -35,7 +35,7 @@ async function draw(): Promise<void> {
   const { liveChart } = await import("./chart");
   const made = await liveChart(found);
   if (figure === found) chart = made;
-  else made.close();
+  else made?.close();
 }
 
 if (page) follow(page, change, () => location.reload());
