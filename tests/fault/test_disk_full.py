@@ -86,7 +86,7 @@ class Town:
 
     def said(self, text: str) -> bool:
         """Whether the server's log holds a text."""
-        return text in self.server.log.read_text(encoding="utf-8")
+        return text.lower() in self.server.log.read_text(encoding="utf-8").lower()
 
     def files(self) -> int:
         """How many files the history has."""

@@ -40,7 +40,7 @@ class Broker:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        away = urlsplit(address).hostname not in _LOOPBACK  # no proxy leads to this machine
+        away = _host(address) not in _LOOPBACK  # no proxy leads to this machine
         self._client = httpx.Client(headers=headers, timeout=TIMEOUT_S, trust_env=away, transport=transport)
 
     def close(self) -> None:
@@ -101,6 +101,18 @@ class Broker:
         if answer.status_code == 404:
             raise NotFound("no NGSI-LD API at this address", where=where, fix="give the address of a Hutong: --to")
         raise InvalidInput(f"the server refuses the batch: {detail}", where=where, seen=str(answer.status_code))
+
+
+def _host(address: str) -> str:
+    """The host that an address names. Raises InvalidInput for what is no address of a server."""
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname if parts.scheme in ("http", "https") and parts.port != 0 else None
+    except ValueError:
+        host = None
+    if not host:
+        raise InvalidInput("no address of a server", where="--to", seen=address, allowed="http://host:port")
+    return host
 
 
 def _detail(answer: httpx.Response) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from hutong.cli.composition import DATA, Composition, cities_option
-from hutong.cli.runtime import choose_city, kept_city, load, locate_in, locked
+from hutong.cli.runtime import choose_city, kept_city, load, locate_in, locked, usable
 from hutong.engines.sense.changes import Changer
 from hutong.engines.sense.compile import compile_types
 from hutong.engines.sense.rebuild import KINDS, Rebuild, canonical, differences, file_hash, read_checkpoint
@@ -61,8 +61,8 @@ class Desk:
 
 @contextmanager
 def open_desk(data: Path, store: str) -> Iterator[Desk]:
-    """Open the stores of a data folder. Raises Conflict while another command writes."""
-    data.mkdir(parents=True, exist_ok=True)
+    """Open the stores of a data folder. Raises Conflict while another command writes, InvalidInput where none can."""
+    usable(data)
     clock = SystemClock()
     ids = TimeOrderedIds(clock)
     with locked(data, LANE):
@@ -111,6 +111,7 @@ def create_token(
 @store_option
 def list_tokens(data: Path, store: str) -> None:
     """Every token: id, name, roles, and whether it still holds."""
+    _existing(data, store)
     with open_desk(data, store) as desk:
         for one in SqlTokens(desk.database).all():
             state = (
@@ -127,6 +128,7 @@ def list_tokens(data: Path, store: str) -> None:
 @store_option
 def revoke_token(id: str, data: Path, store: str) -> None:
     """End a token now."""
+    _existing(data, store)
     with open_desk(data, store) as desk:
         desk.within("access.token_revoked", lambda tx: desk.tokens.revoke(tx, SYSTEM, id))
 

@@ -37,3 +37,6 @@ def main() -> None:
         for fault in faults:
             click.echo(f"hutong: {fault}", err=True)
         sys.exit(1)
+    except OSError as error:  # what the machine refuses is nobody's bug
+        click.echo(f"hutong: {error.filename or 'the system'}: {error.strerror or error}", err=True)
+        sys.exit(1)

@@ -81,6 +81,8 @@ def replay(
     order of time. A repeat changes nothing, so that an interrupted replay may be started again.
     """
     factor = _speed(speed)
+    if not rejects.parent.is_dir():
+        raise InvalidInput("there is no such folder", where="--rejects", seen=str(rejects.parent), fix="make it first")
     sources = _chosen(_sources(composition, folders, mapping), only)
     with _bar() as bar:
         task = bar.add_task("reading", total=None, at="", rejected=0)

@@ -3,6 +3,7 @@
 import fcntl
 import gc
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +38,7 @@ from hutong.kernel.bookkeeping import Bookkeeper
 from hutong.kernel.calendar import StateCouncilCalendar
 from hutong.kernel.clock import MINUTE, Clock, SystemClock
 from hutong.kernel.commands import Handler, Request
-from hutong.kernel.errors import Conflict, DeclarationFaults, HutongError, NotAuthenticated, NotFound
+from hutong.kernel.errors import Conflict, DeclarationFaults, HutongError, InvalidInput, NotAuthenticated, NotFound
 from hutong.kernel.housekeeping import Housekeeper, Within
 from hutong.kernel.ids import Ids, TimeOrderedIds
 from hutong.kernel.ledger import Ledger
@@ -98,7 +99,7 @@ class Stores:
     """Everything that keeps something, opened for one process."""
 
     def __init__(self, settings: Settings, clock: Clock, ids: Ids) -> None:
-        settings.data.mkdir(parents=True, exist_ok=True)
+        usable(settings.data)
         self._locked = locked(settings.data, "main")
         self.database = SqlDatabase(
             settings.store or f"sqlite:///{settings.data / 'hutong.db'}",
@@ -317,11 +318,24 @@ def open_city(settings: Settings, composition: Composition, clock: Clock) -> Run
     packs = load(settings.packs, composition)
     city = choose_city(kept_city(settings.data, settings.city), packs, composition)
     if city is not None:
-        settings.data.mkdir(parents=True, exist_ok=True)
-        (settings.data / CITY_FILE).write_text(city.name)
+        (usable(settings.data) / CITY_FILE).write_text(city.name)
         given, _ = read_packs(settings.packs, composition.form)
         packs = packs.only([*city.declared.packs, *given.by_name])
     return Runtime(settings, packs, city, clock, TimeOrderedIds(clock))
+
+
+def usable(data: Path) -> Path:
+    """A data folder, made where it is not there yet. Raises InvalidInput where it cannot be written."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        if os.access(data, os.W_OK | os.X_OK):
+            return data
+        reason = "it cannot be written"
+    except OSError as error:
+        reason = str(error.strerror)
+    raise InvalidInput(
+        "the data folder cannot be used", where="--data", seen=str(data), fix=f"{reason}; choose another, or mend that"
+    )
 
 
 def kept_city(data: Path, wanted: str = "") -> str:

@@ -1,8 +1,10 @@
 """`hutong up`: serve a city over HTTP."""
 
 import asyncio
+import errno
 import logging
 import signal
+import socket
 from pathlib import Path
 
 import click
@@ -15,7 +17,7 @@ from hutong.cli.composition import DATA, Composition, cities_option
 from hutong.cli.runtime import Settings, open_city, tune
 from hutong.cli.web import web
 from hutong.kernel.clock import SystemClock
-from hutong.kernel.errors import InvalidInput
+from hutong.kernel.errors import Conflict, InvalidInput
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 BACKLOG = 2048
@@ -65,6 +67,7 @@ def up(
             fix="leave --host out, or leave --open out",
         )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    address = free_address(host, port)
     settings = Settings(data=data, city=city, store=store, open=open_, demo=demo, packs=packs)
     runtime = open_city(settings, composition.with_cities(cities), SystemClock())
     try:
@@ -72,15 +75,50 @@ def up(
         site = web(runtime)
         tune()
         where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        uvloop.run(serve(site, host, port, where))
+        uvloop.run(serve(site, address, port, where))
     finally:
         runtime.close()
 
 
-async def serve(site: Litestar, host: str, port: int, where: str) -> None:
+def free_address(host: str, port: int) -> str:
+    """The IP address of a host that can be listened on. Raises InvalidInput, and Conflict where the port is taken.
+
+    The server shares its port with whoever else is willing to, so without this two cities would answer by turns.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (socket.gaierror, UnicodeError):
+        raise InvalidInput(
+            "there is no such address", where="--host", seen=host, allowed="an address or a name of this machine"
+        ) from None
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise Conflict(
+                    "somebody listens on this port already",
+                    where="--port",
+                    seen=str(port),
+                    fix="stop it, or choose another --port",
+                ) from None
+            raise InvalidInput(
+                "this address cannot be listened on", where="--host", seen=f"{host}:{port}", fix=str(error.strerror)
+            ) from None
+    return str(address[0])
+
+
+async def serve(site: Litestar, address: str, port: int, where: str) -> None:
     """Serve until a signal to stop comes; requests under way are finished."""
     server = Server(
-        site, address=host, port=port, interface=Interfaces.ASGI, backlog=BACKLOG, websockets=False, log_enabled=False
+        site,
+        address=address,
+        port=port,
+        interface=Interfaces.ASGI,
+        backlog=BACKLOG,
+        websockets=False,
+        log_enabled=False,
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,7 +1,7 @@
 """Who follows changes as they happen: each follower hears of an entity once, however often it changed meanwhile."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from hutong.engines.sense.ports import Alert
@@ -48,7 +48,7 @@ class Followers:
         self._followers: set[Changes] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def publish(self, changed: Sequence[tuple[str, str, str]], alerts: Sequence[Alert]) -> None:
+    def publish(self, changed: Iterable[tuple[str, str, str]], alerts: Sequence[Alert]) -> None:
         """Tell of entities (tenant, type, id) and alerts that moved; called on the writer's thread."""
         if self._followers and self._loop is not None and not self._loop.is_closed():
             both = [*changed, *((alert.tenant, alert.type, alert.entity) for alert in alerts)]

@@ -1,9 +1,9 @@
 """The sense engine inside the append transaction: a whole group of commands at a time."""
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import polars as pl
@@ -35,7 +35,7 @@ ACTOR = "system:sense"
 TICK_MAX = 10_000
 
 Emit = Callable[[Event], Position]
-Published = Callable[[Sequence[tuple[str, str, str]], Sequence[Alert]], None]
+Published = Callable[[Iterable[tuple[str, str, str]], Sequence[Alert]], None]
 """Called after commit with (tenant, type, id) of the entities that changed and the alerts that moved."""
 
 
@@ -164,10 +164,10 @@ class SenseHandler:
             frame = block.history(position)
             if frame.height:
                 self._history.append(frame)
-            self._heard[block.head.source] = max(self._heard.get(block.head.source, 0), block.latest())
-        changed = [(tenant, entity.row.type, id_) for (tenant, id_), entity in group.entities.items() if entity.dirty]
-        if changed or group.alerts:
-            self._published(changed, group.alerts)
+                source, latest = block.head.source, frame["at"].max()
+                self._heard[source] = max(self._heard.get(source, 0), cast("int", latest))
+        if group.alerts or any(map(len, group.blocks.values())):
+            self._published(group.changed(), group.alerts)
 
     def rolled_back(self) -> None:
         self._group = _Group()
@@ -176,21 +176,16 @@ class SenseHandler:
     # --- commands ---
 
     def _load(self, tx: Transaction, requests: Sequence[Request]) -> None:
-        wanted: dict[str, dict[str, None]] = {}
+        wanted: dict[str, set[str]] = {}
         for request in requests:
             if isinstance(request.command, ChangeEntities):
-                wanted.setdefault(request.command.tenant, {}).update(
-                    dict.fromkeys(change.id for change in request.command.changes)
-                )
+                wanted.setdefault(request.command.tenant, set()).update([one.id for one in request.command.changes])
+        overlays = self._overlays
         for tenant, ids in wanted.items():
-            for id_, row in self._entities.load(tx, tenant, list(ids)).items():
-                self._group.entities[tenant, id_] = Working.of(row, self._overlays.get(row.type))
-
-    def _entity(self, tenant: str, id_: str) -> Working:
-        entity = self._group.entities.get((tenant, id_))
-        if entity is None:
-            entity = self._group.entities[tenant, id_] = self.changer.blank(tenant, id_)
-        return entity
+            self._group.entities[tenant] = {
+                id_: Working.of(row, overlays.get(row.type))
+                for id_, row in self._entities.load(tx, tenant, list(ids)).items()
+            }
 
     def _change(self, tx: Transaction, request: Request, command: ChangeEntities) -> list[Changed]:
         group, apply, outcomes = self._group, self.changer.apply, []
@@ -198,8 +193,11 @@ class SenseHandler:
         block = group.blocks.get(key)
         if block is None:
             block = group.blocks[key] = Block(command.tenant, command.source, group.now)
+        entities = group.entities[command.tenant]
         for change in command.changes:
-            entity = self._entity(command.tenant, change.id)
+            entity = entities.get(change.id)
+            if entity is None:
+                entity = entities[change.id] = self.changer.blank(command.tenant, change.id)
             before = _past(entity)
             if change.verb == "delete" and entity.row.rules:
                 self._watch.end(entity.row, group.now, lambda id_: self._alert(tx, id_))
@@ -358,12 +356,10 @@ class SenseHandler:
         known: list[EntityRow] = []
         settled: list[EntityRow] = []
         gone: dict[str, list[str]] = {}
-        for (tenant, id_), entity in group.entities.items():
-            if not entity.dirty:
-                continue
+        for entity in group.dirty():
             if entity.doc is None:
                 if entity.stored:
-                    gone.setdefault(tenant, []).append(id_)
+                    gone.setdefault(entity.row.tenant, []).append(entity.row.id)
             elif entity.settled:
                 settled.append(entity.finish())
             elif entity.stored:
@@ -411,10 +407,11 @@ class SenseHandler:
 
     def _adopt(self, tx: Transaction, tenant: str, id_: str) -> Working:
         """An entity that no change of the group names, taken in because its rules move."""
-        entity = self._group.entities.get((tenant, id_))
+        entities = self._group.entities.setdefault(tenant, {})
+        entity = entities.get(id_)
         if entity is None:
             row = self._entities.load(tx, tenant, [id_])[id_]
-            entity = self._group.entities[tenant, id_] = Working.of(row, self._overlays.get(row.type))
+            entity = entities[id_] = Working.of(row, self._overlays.get(row.type))
         entity.dirty = True
         return entity
 
@@ -461,9 +458,17 @@ class _Group:
 
     def __init__(self, now: int = 0) -> None:
         self.now = now
-        self.entities: dict[tuple[str, str], Working] = {}
+        self.entities: dict[str, dict[str, Working]] = {}  # by tenant and id
         self.blocks: dict[tuple[str, str, str, str], Block] = {}
         self.watched: dict[str, Watched] = {}
         self.written: list[tuple[Block, Position]] = []
         self.alerts: list[Alert] = []
         self.known: dict[str, Alert] = {}
+
+    def dirty(self) -> Iterator[Working]:
+        """Entities that changed."""
+        return (one for entities in self.entities.values() for one in entities.values() if one.dirty)
+
+    def changed(self) -> Iterator[tuple[str, str, str]]:
+        """Tenant, type and id of the entities that changed."""
+        return ((one.row.tenant, one.row.type, one.row.id) for one in self.dirty())

@@ -78,11 +78,6 @@ class Block:
         """Add an operation that carries no value."""
         self.rows.append((op, entity, type, attribute, "", None, None, None, extra, None, marks))
 
-    def latest(self) -> int:
-        """The latest instant of observation among the rows; those without one count as observed when recorded."""
-        recorded = self.head.recorded_at
-        return max((recorded if row[5] is None else row[5] for row in self.rows if row[0] == SET), default=0)
-
     def encode(self) -> bytes:
         """The block as bytes: compressed MessagePack; a column whose rows are all alike stands once."""
         columns = [_once_if_alike(column) for column in zip(*self.rows, strict=True)]

@@ -17,13 +17,26 @@ from typing import Any
 import msgspec
 import psycopg
 import re2
-from sqlalchemy import ARRAY, ColumnElement, Engine, Text, bindparam, create_engine, event, func, literal, select
+from sqlalchemy import (
+    ARRAY,
+    URL,
+    ColumnElement,
+    Engine,
+    Text,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    literal,
+    make_url,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql import ClauseElement
 
-from hutong.kernel.errors import IntegrityBroken, Overloaded, StorageFull, TooLarge
+from hutong.kernel.errors import IntegrityBroken, InvalidInput, Overloaded, StorageFull, TooLarge
 from hutong.store.sql import tables
 from hutong.store.sql.checkpoints import Checkpoints
 
@@ -80,13 +93,27 @@ class SqlDatabase:
 
     def __init__(self, url: str, lane: str = "main") -> None:
         self.lane = lane
+        address = _address(url)
         positional: dict[str, Any] = {"paramstyle": "format"} if url.startswith("postgresql") else {}
-        self.engine = create_engine(url, pool_size=32, max_overflow=32, **positional)
+        self.engine = create_engine(address, pool_size=32, max_overflow=32, **positional)
         self.sqlite = self.engine.dialect.name == "sqlite"
         if self.sqlite:
             event.listen(self.engine, "connect", _tune_sqlite)
-        with _translated():
-            self._migrate()
+        try:
+            with _translated():
+                self._migrate()
+        except Overloaded as error:
+            raise Overloaded(
+                f"the database does not answer: {_reason(error.__cause__)}",
+                where=address.render_as_string(hide_password=True),
+                fix="start it, or mend its address",
+            ) from error
+        except DBAPIError as error:
+            raise IntegrityBroken(
+                f"the database cannot be opened: {_reason(error)}",
+                where=address.render_as_string(hide_password=True),
+                fix="name a database of Hutong, or an empty one",
+            ) from error
         self._writing = self.engine.raw_connection()
         self._checkpoints = Checkpoints(self.engine) if self.sqlite else None
         self._local = threading.local()
@@ -286,6 +313,28 @@ class SqlDatabase:
                     allowed=str(tables.SCHEMA_VERSION),
                     fix="start them with that version",
                 )
+
+
+def _address(url: str) -> URL:
+    """A database's address. Raises InvalidInput for one of another kind."""
+    try:
+        address = make_url(url)
+    except ArgumentError:
+        address = None
+    if address is None or address.drivername not in ("sqlite", "postgresql", "postgresql+psycopg"):
+        raise InvalidInput(
+            "no database that Hutong can use",
+            where="--store",
+            seen=address.drivername if address is not None else url,
+            allowed="sqlite:///file, postgresql+psycopg://user@host/database",
+        )
+    return address
+
+
+def _reason(error: BaseException | None) -> str:
+    """What the driver says, in one line."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return " ".join(str(cause).split())
 
 
 def _driver(connection: PoolProxiedConnection) -> Any:
