@@ -101,10 +101,14 @@ class Stores:
     def __init__(self, settings: Settings, clock: Clock, ids: Ids) -> None:
         usable(settings.data)
         self._locked = locked(settings.data, "main")
-        self.database = SqlDatabase(
-            settings.store or f"sqlite:///{settings.data / 'hutong.db'}",
-            lane=_lane(settings.data) if settings.store else "main",
-        )
+        try:
+            self.database = SqlDatabase(
+                settings.store or f"sqlite:///{settings.data / 'hutong.db'}",
+                lane=_lane(settings.data) if settings.store else "main",
+            )
+        except BaseException:
+            self._locked.close()
+            raise
         self.ledger = SqlLedger(self.database)
         self.entities = SqlEntities(self.database)
         self.alerts = SqlAlerts(self.database, clock)

@@ -100,6 +100,18 @@ class SqlDatabase:
         if self.sqlite:
             event.listen(self.engine, "connect", _tune_sqlite)
         try:
+            self._open(address)
+        except BaseException:
+            self.engine.dispose()
+            raise
+        self._writing = self.engine.raw_connection()
+        self._checkpoints = Checkpoints(self.engine) if self.sqlite else None
+        self._local = threading.local()
+        self._readers: list[Any] = []
+
+    def _open(self, address: URL) -> None:
+        """See that the database is there, and of this version. Raises Overloaded, IntegrityBroken."""
+        try:
             with _translated():
                 self._migrate()
         except Overloaded as error:
@@ -114,10 +126,6 @@ class SqlDatabase:
                 where=address.render_as_string(hide_password=True),
                 fix="name a database of Hutong, or an empty one",
             ) from error
-        self._writing = self.engine.raw_connection()
-        self._checkpoints = Checkpoints(self.engine) if self.sqlite else None
-        self._local = threading.local()
-        self._readers: list[Any] = []
 
     def prepare(self, statement: ClauseElement, *names: str) -> Prepared:
         return Prepared(statement, self.engine, names)
