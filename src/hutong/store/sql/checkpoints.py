@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 EVERY_S = 0.5
+PASSES = 4  # each moves what was written while the one before ran, which is ever less
 CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,8 @@ class Checkpoints:
         while not self._stop.wait(EVERY_S) and self._some.wait():
             self._some.clear()
             try:
-                self._connection.cursor().execute(CHECKPOINT)
+                for _ in range(PASSES):
+                    self._connection.cursor().execute(CHECKPOINT)
             except sqlite3.OperationalError as error:
                 if not held:
                     log.warning("the log of the database cannot be moved: %s", error)
