@@ -14,6 +14,7 @@ from granian.server.embed import Server
 from litestar import Litestar
 
 from hutong.cli.composition import DATA, Composition, cities_option
+from hutong.cli.contexts import read_contexts
 from hutong.cli.runtime import Settings, open_city, tune
 from hutong.cli.web import web
 from hutong.kernel.clock import SystemClock
@@ -42,6 +43,13 @@ BACKLOG = 2048
     help="Further folders of packs; all their packs are on.",
 )
 @click.option("--store", default="", help="Database address, such as postgresql+psycopg://…; SQLite without.")
+@click.option(
+    "--context",
+    "contexts",
+    multiple=True,
+    metavar="URL=FILE",
+    help="An @context from a local file, or a folder of them laid out by address; nothing is downloaded.",
+)
 @click.option("--open", "open_", is_flag=True, help="Switch authentication off; loopback only.")
 @click.option("--demo", is_flag=True, help="Show a demonstration city with simulated data.")
 @click.pass_obj
@@ -54,6 +62,7 @@ def up(
     cities: tuple[Path, ...],
     packs: tuple[Path, ...],
     store: str,
+    contexts: tuple[str, ...],
     open_: bool,
     demo: bool,
 ) -> None:
@@ -67,12 +76,13 @@ def up(
             fix="leave --host out, or leave --open out",
         )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    documents = read_contexts(contexts)
     address = free_address(host, port)
     settings = Settings(data=data, city=city, store=store, open=open_, demo=demo, packs=packs)
     runtime = open_city(settings, composition.with_cities(cities), SystemClock())
     try:
         runtime.start()
-        site = web(runtime)
+        site = web(runtime, documents)
         tune()
         where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         uvloop.run(serve(site, address, port, where))

@@ -1,5 +1,6 @@
 """Connects a runtime to its routes and pages."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,12 @@ def health() -> Response[dict[str, str]]:
     return Response({"status": "ok"})
 
 
-def web(runtime: Runtime) -> Litestar:
-    """The application of a runtime: standards for machines, and pages for people where there is a city."""
-    ngsi_ld = NgsiLd(runtime.sense, Contexts({}), runtime.clock)
+def web(runtime: Runtime, documents: Mapping[str, Any] | None = None) -> Litestar:
+    """The application of a runtime: standards for machines, and pages for people where there is a city.
+
+    `documents` are @contexts by address.
+    """
+    ngsi_ld = NgsiLd(runtime.sense, Contexts(documents), runtime.clock)
     site = _site(runtime, ngsi_ld)
     whole = keep_encoded_slashes(site.asgi_handler)
     short = short_way(whole, ngsi_ld.short_routes(), "entity_id", runtime.identify, ngsi_problem)
