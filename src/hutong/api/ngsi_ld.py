@@ -1,42 +1,35 @@
 """NGSI-LD over HTTP (ETSI GS CIM 009 v1.8.1, clause 6): thin routes over the verbs of the sense engine.
 
-`NgsiLd(engine, contexts, clock).router()` gives the routes under /ngsi-ld/v1. Ids and names that are URLs hold slashes,
+`NgsiLd(engine, contexts).router()` gives the routes under /ngsi-ld/v1. Ids and names that are URLs hold slashes,
 which a client encodes; `ngsi_ld_messages.keep_encoded_slashes` around the application lets them arrive as one segment.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
-import polars as pl
 from litestar import Router, delete, get, patch, post, put
-from litestar.exceptions import HTTPException
 
 from hutong.api import ngsi_ld_messages as http
 from hutong.api.app import actor_of
-from hutong.api.ngsi_ld_messages import PATH, Call, Empty, Reply, ngsi_problem
+from hutong.api.ngsi_ld_messages import PATH, Call, Empty, Reply
 from hutong.api.short_way import Handler, Route
 from hutong.engines.sense.ports import (
-    Aggregation,
     Attribute,
     Change,
     Changed,
     ChangeEntities,
     Entity,
     EntityQuery,
-    HistoryQuery,
     Verb,
 )
 from hutong.kernel.access import Actor
-from hutong.kernel.clock import Clock
 from hutong.kernel.errors import HutongError, InvalidInput, NotFound, Unsupported
 from hutong.standards.ngsi_ld.attributes import dataset_key, split_key
 from hutong.standards.ngsi_ld.contexts import Context, Contexts, full_name
 from hutong.standards.ngsi_ld.entities import (
     Refused,
-    context_of,
-    decode,
     read_attribute,
     read_attribute_name,
     read_batch,
@@ -44,18 +37,10 @@ from hutong.standards.ngsi_ld.entities import (
     read_ids,
 )
 from hutong.standards.ngsi_ld.errors import InvalidRequest
-from hutong.standards.ngsi_ld.headers import Answer, context_of_body, context_of_header
+from hutong.standards.ngsi_ld.headers import Answer
 from hutong.standards.ngsi_ld.parameters import Parameters
 from hutong.standards.ngsi_ld.query import LIMIT_MAX, Query, read_query, read_query_body, read_retrieval, read_types
 from hutong.standards.ngsi_ld.representations import write_entities, write_features, write_retrieved
-from hutong.standards.ngsi_ld.temporal import (
-    TemporalQuery,
-    read_temporal_query,
-    read_temporal_query_body,
-    read_temporal_retrieval,
-    write_aggregated,
-    write_temporal,
-)
 
 _SIMPLIFIED = ("simplified", "keyValues")
 _LOCAL = frozenset(("local",))  # everything here is local, whatever it says
@@ -77,18 +62,13 @@ class Sense(Protocol):
 
     def attributes(self, actor: Actor, type: str, /) -> list[str]: ...
 
-    async def history(self, actor: Actor, query: HistoryQuery) -> pl.DataFrame: ...
-
-    async def aggregate(self, actor: Actor, query: HistoryQuery, how: Aggregation) -> pl.DataFrame: ...
-
 
 class NgsiLd:
-    """The operations of the core: entities, their attributes, batches, queries and temporal reading."""
+    """The operations of the core: entities, their attributes, batches and queries."""
 
-    def __init__(self, engine: Sense, contexts: Contexts, clock: Clock) -> None:
+    def __init__(self, engine: Sense, contexts: Contexts) -> None:
         self._engine = engine
         self._contexts = contexts
-        self._clock = clock
 
     def __deepcopy__(self, memo: object) -> "NgsiLd":
         return self  # Litestar copies routers with their handlers; the engine behind them is one
@@ -115,15 +95,9 @@ class NgsiLd:
             post("/entityOperations/merge", summary="Merge a batch (5.6.20)")(self.batch_merge),
             post("/entityOperations/delete", summary="Delete a batch (5.6.10)")(self.batch_delete),
             post("/entityOperations/query", status_code=200, summary="Query entities (5.7.2)")(self.query_by_body),
-            get("/temporal/entities", summary="Query histories (5.7.4)")(self.temporal_query),
-            get("/temporal/entities/{entity_id:str}", summary="Retrieve a history (5.7.3)")(self.temporal_retrieve),
-            post("/temporal/entityOperations/query", status_code=200, summary="Query histories (5.7.4)")(
-                self.temporal_query_by_body
-            ),
             get("/types", summary="Types of entities in use (5.7.5)")(self.types),
         ]
-        errors: dict[int | type[Exception], Any] = dict.fromkeys((HutongError, HTTPException, Exception), ngsi_problem)
-        return Router(PATH, route_handlers=handlers, exception_handlers=errors, tags=["NGSI-LD"])
+        return http.router(handlers)
 
     def short_routes(self) -> dict[Route, Handler]:
         """Of these routes those that come most often, for `short_way`."""
@@ -138,13 +112,13 @@ class NgsiLd:
 
     async def create(self, request: Call) -> Reply:
         http.parameters(request, _LOCAL)
-        context = self._body_context(request)
+        context = http.body_context(request, self._contexts)
         change = read_change(await http.body(request), Verb.CREATE, self._contexts, context)
         return http.created(request, await self._one(request, change))
 
     async def retrieve(self, request: Call) -> Reply:
         answer = http.answer(request, geojson=True)
-        context = self._header_context(request)
+        context = http.header_context(request, self._contexts)
         asked = read_retrieval(http.given(request), context, geojson=answer.geojson)
         entity = self._entity(request, asked.types)
         content = write_retrieved(
@@ -209,7 +183,7 @@ class NgsiLd:
     async def delete_attribute(self, request: Call) -> Empty:
         parameters = http.parameters(request, frozenset(("type", "datasetId", "deleteAll", "local")))
         self._check_type(request, parameters)
-        context = self._header_context(request)
+        context = http.header_context(request, self._contexts)
         entity_id, name = http.entity_id(request), http.segment(request, "name")
         if name == "scope":
             change = Change(verb=Verb.APPEND, id=entity_id, scopes=())
@@ -248,11 +222,11 @@ class NgsiLd:
 
     async def batch_delete(self, request: Call) -> Reply:
         http.parameters(request, _LOCAL)
-        self._body_context(request)  # its media type counts, names it has none
+        http.body_context(request, self._contexts)  # its media type counts, names it has none
         return await self._apply(request, Verb.DELETE, read_ids(await http.body(request)))
 
     async def _batch(self, request: Call, verb: Verb, **how: bool) -> Reply:
-        context = self._body_context(request)
+        context = http.body_context(request, self._contexts)
         return await self._apply(
             request, verb, read_batch(await http.body(request), verb, self._contexts, context, **how)
         )
@@ -277,13 +251,13 @@ class NgsiLd:
 
     async def query(self, request: Call) -> Reply:
         answer = http.answer(request, geojson=True)
-        context = self._header_context(request)
+        context = http.header_context(request, self._contexts)
         asked = read_query(http.given(request), context, tenant=http.tenant(request), geojson=answer.geojson)
         return await self._found(request, asked, answer, context)
 
     async def query_by_body(self, request: Call) -> Reply:
         answer = http.answer(request, geojson=True)
-        raw, context = await self._query_body(request)
+        raw, context = await http.query_body(request, self._contexts)
         asked = read_query_body(raw, http.given(request), context, tenant=http.tenant(request), geojson=answer.geojson)
         return await self._found(request, asked, answer, context)
 
@@ -301,56 +275,9 @@ class NgsiLd:
             reply.headers["NGSILD-Results-Count"] = str(await self._engine.count(actor, query))
         return reply
 
-    async def temporal_retrieve(self, request: Call) -> Reply:
-        answer = http.answer(request)
-        context = self._header_context(request)
-        asked = read_temporal_retrieval(http.given(request), context)
-        entity = self._entity(request)
-        told = await self._histories(request, [entity], asked, context)
-        if not told and (asked.shape.attributes or asked.shape.pick):
-            raise NotFound("the entity has no history of these attributes", where="attrs")
-        one = told[0] if told else {"id": entity.id, "type": [context.compact(name) for name in entity.types]}
-        return http.reply_json(request, one, answer, context)
-
-    async def temporal_query(self, request: Call) -> Reply:
-        answer = http.answer(request)
-        context = self._header_context(request)
-        asked = read_temporal_query(http.given(request), context, tenant=http.tenant(request))
-        return await self._found_histories(request, asked, answer, context)
-
-    async def temporal_query_by_body(self, request: Call) -> Reply:
-        answer = http.answer(request)
-        raw, context = await self._query_body(request)
-        asked = read_temporal_query_body(raw, http.given(request), context, tenant=http.tenant(request))
-        return await self._found_histories(request, asked, answer, context)
-
-    async def _found_histories(self, request: Call, asked: TemporalQuery, answer: Answer, context: Context) -> Reply:
-        assert asked.entities is not None
-        actor, query = actor_of(request), asked.entities
-        ahead = msgspec.structs.replace(query, limit=min(query.limit + 1, LIMIT_MAX))
-        found = await self._engine.find(actor, ahead) if query.limit else []
-        told = await self._histories(request, found[: query.limit], asked, context)
-        links = http.neighbours(request, query.limit, query.offset, len(found) > query.limit, answer)
-        reply = http.reply_json(request, told, answer, context, *links)
-        if asked.count:
-            reply.headers["NGSILD-Results-Count"] = str(await self._engine.count(actor, query))
-        return reply
-
-    async def _histories(
-        self, request: Call, entities: Sequence[Entity], asked: TemporalQuery, context: Context
-    ) -> list[dict[str, Any]]:
-        if not entities:
-            return []
-        actor = actor_of(request)
-        query = asked.history(http.tenant(request), [entity.id for entity in entities])
-        if asked.aggregation is None:
-            return write_temporal(await self._engine.history(actor, query), entities, context, asked)
-        frame = await self._engine.aggregate(actor, query, asked.aggregation)
-        return write_aggregated(frame, entities, context, asked, self._clock.now())
-
     async def types(self, request: Call) -> Reply:
         answer = http.answer(request)
-        context = self._header_context(request)
+        context = http.header_context(request, self._contexts)
         details = http.parameters(request, frozenset(("details", "local"))).flag("details")
         names = sorted(await self._engine.types(actor_of(request), http.tenant(request)))
         if not details:
@@ -378,29 +305,17 @@ class NgsiLd:
 
     # --- steps that operations share ---
 
-    def _body_context(self, request: Call, *, patch: bool = False) -> Context | None:
-        headers = request.headers
-        return context_of_body(headers.get("content-type", ""), http.link(request), self._contexts, patch=patch)
-
-    def _header_context(self, request: Call) -> Context:
-        return context_of_header(http.link(request), self._contexts)
-
-    async def _query_body(self, request: Call) -> tuple[Any, Context]:
-        context = self._body_context(request)
-        raw = decode(await http.body(request))
-        return raw, context_of(raw, self._contexts, context)
-
     async def _fragment(
         self, request: Call, verb: Verb, parameters: Parameters | None = None, *, patch: bool = False, **how: bool
     ) -> Change:
         self._check_type(request, parameters or http.parameters(request, _TYPED))
-        context = self._body_context(request, patch=patch)
+        context = http.body_context(request, self._contexts, patch=patch)
         body = await http.body(request)
         return read_change(body, verb, self._contexts, context, entity_id=http.entity_id(request), **how)
 
     async def _attribute_fragment(self, request: Call, verb: Verb) -> Change:
         self._check_type(request, http.parameters(request, _TYPED))
-        context = self._body_context(request, patch=verb is Verb.PATCH)
+        context = http.body_context(request, self._contexts, patch=verb is Verb.PATCH)
         return read_attribute(
             await http.body(request),
             verb,
@@ -419,7 +334,7 @@ class NgsiLd:
 
     def _check_type(self, request: Call, parameters: Parameters) -> None:
         if "type" in parameters:
-            self._entity(request, read_types(parameters, self._header_context(request)))
+            self._entity(request, read_types(parameters, http.header_context(request, self._contexts)))
 
     def _settled(self, request: Call, change: Change) -> Change:
         """Give kinds to attributes that leave theirs open. Raises InvalidInput for a new one without a value."""

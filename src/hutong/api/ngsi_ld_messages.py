@@ -6,16 +6,18 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qs, quote, unquote
 
 import msgspec
-from litestar import Request, Response
+from litestar import Request, Response, Router
 from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException
+from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from hutong.api.app import refusal
 from hutong.engines.sense.ports import Changed, Verb
 from hutong.kernel.errors import HutongError, InvalidInput, NotAuthenticated
 from hutong.standards.ngsi_ld.attributes import split_key
-from hutong.standards.ngsi_ld.contexts import Context, full_name
+from hutong.standards.ngsi_ld.contexts import Context, Contexts, full_name
+from hutong.standards.ngsi_ld.entities import context_of, decode
 from hutong.standards.ngsi_ld.errors import (
     ERRORS,
     InvalidRequest,
@@ -26,7 +28,15 @@ from hutong.standards.ngsi_ld.errors import (
     problem,
     update_result,
 )
-from hutong.standards.ngsi_ld.headers import JSON, Answer, answer_to, page_links, read_tenant
+from hutong.standards.ngsi_ld.headers import (
+    JSON,
+    Answer,
+    answer_to,
+    context_of_body,
+    context_of_header,
+    page_links,
+    read_tenant,
+)
 from hutong.standards.ngsi_ld.parameters import Parameters
 from hutong.standards.ngsi_ld.uris import read_uri
 
@@ -105,6 +115,23 @@ async def body(request: Call) -> bytes:
     if "content-length" not in request.headers:
         raise LengthRequired("the length of the body is missing", where="Content-Length")
     return await request.body()
+
+
+def body_context(request: Call, contexts: Contexts, *, patch: bool = False) -> Context | None:
+    """The @context that goes with a body; None where the body is to tell."""
+    return context_of_body(request.headers.get("content-type", ""), link(request), contexts, patch=patch)
+
+
+def header_context(request: Call, contexts: Contexts) -> Context:
+    """The @context of a request without a body."""
+    return context_of_header(link(request), contexts)
+
+
+async def query_body(request: Call, contexts: Contexts) -> tuple[Any, Context]:
+    """A query that came as a body, and its @context."""
+    context = body_context(request, contexts)
+    raw = decode(await body(request))
+    return raw, context_of(raw, contexts, context)
 
 
 # --- replies --------------------------------------------------------------------------------------------------
@@ -206,6 +233,15 @@ def _echo(request: Call) -> dict[str, str]:
     """The tenant, told back (clause 6.3.14)."""
     name = request.headers.get("ngsild-tenant", "")
     return {"NGSILD-Tenant": name} if name else {}
+
+
+# --- routes ---------------------------------------------------------------------------------------------------
+
+
+def router(handlers: Sequence[BaseRouteHandler]) -> Router:
+    """Routes under the path of NGSI-LD, with errors as it tells them."""
+    errors: dict[int | type[Exception], Any] = dict.fromkeys((HutongError, HTTPException, Exception), ngsi_problem)
+    return Router(PATH, route_handlers=handlers, exception_handlers=errors, tags=["NGSI-LD"])
 
 
 # --- errors ---------------------------------------------------------------------------------------------------

@@ -1,16 +1,17 @@
 """Connects a runtime to its routes and pages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from litestar import Litestar, Request, Response, get
+from litestar import Litestar, Request, Response, Router, get
 
 from hutong.api.alerts import AlertRoutes
 from hutong.api.app import actor_of, answer_heads, application, problem
 from hutong.api.ngsi_ld import NgsiLd
 from hutong.api.ngsi_ld_messages import PATH as NGSI_LD
 from hutong.api.ngsi_ld_messages import keep_encoded_slashes, ngsi_problem
+from hutong.api.ngsi_ld_temporal import NgsiLdTemporal
 from hutong.api.short_way import short_way
 from hutong.cli.runtime import Runtime
 from hutong.kernel.access import Actor
@@ -36,18 +37,19 @@ def web(runtime: Runtime, documents: Mapping[str, Any] | None = None) -> Litesta
 
     `documents` are @contexts by address.
     """
-    ngsi_ld = NgsiLd(runtime.sense, Contexts(documents), runtime.clock)
-    site = _site(runtime, ngsi_ld)
+    contexts = Contexts(documents)
+    ngsi_ld = NgsiLd(runtime.sense, contexts)
+    site = _site(runtime, [ngsi_ld.router(), NgsiLdTemporal(runtime.sense, contexts, runtime.clock).router()])
     whole = keep_encoded_slashes(site.asgi_handler)
     short = short_way(whole, ngsi_ld.short_routes(), "entity_id", runtime.identify, ngsi_problem)
     site.asgi_handler = answer_heads(short)
     return site
 
 
-def _site(runtime: Runtime, ngsi_ld: NgsiLd) -> Litestar:
+def _site(runtime: Runtime, standards: Sequence[Router]) -> Litestar:
     routes: list[Any] = [
         health,
-        ngsi_ld.router(),
+        *standards,
         AlertRoutes(runtime.sense).router(),
     ]
     if runtime.city is None:
