@@ -7,6 +7,7 @@ import msgspec
 
 from hutong.engines.sense.changes import Changer
 from hutong.engines.sense.declarations import AlertDeclaration, EntityDeclaration
+from hutong.engines.sense.documents import DocumentHandler
 from hutong.engines.sense.handler import SenseHandler
 from hutong.engines.sense.overlay import Overlay
 from hutong.engines.sense.ports import (
@@ -30,6 +31,7 @@ from hutong.kernel.writer import Writer
 from hutong.store.lake import LakeHistory
 from hutong.store.sql.alerts import SqlAlerts
 from hutong.store.sql.database import SqlDatabase
+from hutong.store.sql.documents import SqlDocuments
 from hutong.store.sql.entities import SqlEntities
 from hutong.store.sql.ledger import SqlLedger
 
@@ -67,6 +69,7 @@ class Core:
         self.entities = SqlEntities(self.database)
         self.entities.index("Tank", "level")
         self.alerts = SqlAlerts(self.database, self.clock)
+        self.documents = SqlDocuments(self.database)
         self.lake = LakeHistory(folder / "history", self.clock)
         self.published: list[Any] = []
         self.handler = SenseHandler(
@@ -84,6 +87,8 @@ class Core:
         house = Housekeeper(self.ledger_store, self.ledger_store, self.clock, "330100")
         handlers: dict[type, Handler] = dict.fromkeys((ChangeEntities, Tick, AlertAction), self.handler)
         handlers |= dict.fromkeys(house.COMMANDS, house)
+        self.kept = DocumentHandler(self.documents, self.clock, "330100")
+        handlers |= dict.fromkeys(self.kept.COMMANDS, self.kept)
         self.writer = Writer(self.database, self.ledger, self.ledger_store, self.clock, handlers)
         self.writer.start()
         self.upkeep = Upkeep(
@@ -91,6 +96,7 @@ class Core:
             self.lake,
             self.entities,
             self.alerts,
+            self.documents,
             self.ledger_store,
             self.ledger_store,
             self.writer,

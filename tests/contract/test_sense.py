@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from hutong.engines.sense.documents import Document, DropDocument, KeepDocument
 from hutong.engines.sense.ports import (
     AlertAction,
     AllOf,
@@ -25,6 +26,7 @@ from hutong.kernel.errors import AlreadyExists, InvalidInput, NotFound, OutOfRan
 from hutong.kernel.ledger import latest_seal
 from hutong.store.sql.alerts import SqlAlerts
 from hutong.store.sql.database import SqlDatabase
+from hutong.store.sql.documents import SqlDocuments
 from hutong.store.sql.entities import SqlEntities
 from hutong.store.sql.tables import ledger_payload, ledger_row
 from tests.contract.core import NOON, Core
@@ -303,6 +305,9 @@ def work(core: Core) -> None:
     core.change(Change(verb=Verb.APPEND, id=B, types=("Listed",), scopes=("/a",)))
     core.minutes(40)
     core.ask(Tick())
+    for id_ in ("urn:kept:1", "urn:kept:2", "urn:kept:2", "urn:kept:3"):
+        core.ask(KeepDocument(document=Document(kind="subscription", id=id_, body=b"{}")))
+    core.ask(DropDocument(kind="subscription", id="urn:kept:1"))
 
 
 def test_the_chain_verifies_and_state_can_be_rebuilt_from_it(
@@ -311,10 +316,12 @@ def test_the_chain_verifies_and_state_can_be_rebuilt_from_it(
     work(core)
     assert list(core.ledger.verify()) == []
     scratch = SqlDatabase(f"sqlite:///{tmp_path_factory.mktemp('scratch') / 'scratch.db'}")
-    entities, alerts = SqlEntities(scratch), SqlAlerts(scratch, core.clock)
-    Rebuild(core.changer, scratch, entities, alerts).follow(core.ledger.entries())
+    entities, alerts, documents = SqlEntities(scratch), SqlAlerts(scratch, core.clock), SqlDocuments(scratch)
+    Rebuild(core.changer, scratch, entities, alerts, documents).follow(core.ledger.entries())
     assert differences(core.entities, entities) == []
-    assert canonical(core.entities, core.alerts) == canonical(entities, alerts)
+    served = canonical(core.entities, core.alerts, core.documents)
+    assert served == canonical(entities, alerts, documents)
+    assert len(set(served.values())) == 3
     scratch.close()
 
 
@@ -328,13 +335,15 @@ def test_a_checkpoint_seals_payloads_and_rebuilding_starts_from_it(
     assert list(core.ledger.verify()) == []
     assert any(entry.payload is None for entry in core.ledger.entries())
     scratch = SqlDatabase(f"sqlite:///{tmp_path_factory.mktemp('scratch') / 'scratch.db'}")
-    entities, alerts = SqlEntities(scratch), SqlAlerts(scratch, core.clock)
-    rebuild = Rebuild(core.changer, scratch, entities, alerts)
+    entities, alerts, documents = SqlEntities(scratch), SqlAlerts(scratch, core.clock), SqlDocuments(scratch)
+    rebuild = Rebuild(core.changer, scratch, entities, alerts, documents)
     rebuild.start_from(read_checkpoint(file))
     seal = latest_seal(core.ledger.entries())
     assert seal is not None
     assert rebuild.follow(core.ledger.entries(seal.upto)) >= 1
-    assert canonical(core.entities, core.alerts) == canonical(entities, alerts)
+    served = canonical(core.entities, core.alerts, core.documents)
+    assert served == canonical(entities, alerts, documents)
+    assert len(set(served.values())) == 3
     scratch.close()
 
 

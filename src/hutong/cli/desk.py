@@ -29,6 +29,7 @@ from hutong.store.lake import LakeHistory
 from hutong.store.sql.access import SqlGrants, SqlTokens
 from hutong.store.sql.alerts import SqlAlerts
 from hutong.store.sql.database import SqlDatabase
+from hutong.store.sql.documents import SqlDocuments
 from hutong.store.sql.entities import SqlEntities
 from hutong.store.sql.ledger import SqlLedger
 
@@ -181,14 +182,16 @@ def rebuild(
         live, live_alerts = SqlEntities(desk.database), SqlAlerts(desk.database, SystemClock())
         scratch = SqlDatabase(f"sqlite:///{Path(folder) / 'rebuilt.db'}")
         entities, alerts = SqlEntities(scratch), SqlAlerts(scratch, SystemClock())
+        live_documents, documents = SqlDocuments(desk.database), SqlDocuments(scratch)
         changer = Changer(overlays, True, chosen.declared.code if chosen else "", locate_in(chosen))
-        work = Rebuild(changer, scratch, entities, alerts)
+        work = Rebuild(changer, scratch, entities, alerts, documents)
         ledger = Ledger(desk.ledger, LANE)
         seal = latest_seal(ledger.entries(kinds=(SEALED,)))
         if seal is not None:
             work.start_from(read_checkpoint(data / "checkpoints" / seal.checkpoint))
         applied = work.follow(ledger.entries(seal.upto if seal else None, kinds=KINDS))
-        served, rebuilt = canonical(live, live_alerts), canonical(entities, alerts)
+        served = canonical(live, live_alerts, live_documents)
+        rebuilt = canonical(entities, alerts, documents)
         faults = [
             f"{name}: served {served[name][:16]}…, rebuilt {rebuilt[name][:16]}…"
             for name in served

@@ -27,6 +27,7 @@ from hutong.engines.sense.changes import Locate
 from hutong.engines.sense.compile import check as check_sense
 from hutong.engines.sense.compile import compile_types
 from hutong.engines.sense.declarations import EntityDeclaration
+from hutong.engines.sense.documents import DocumentHandler
 from hutong.engines.sense.engine import SenseEngine
 from hutong.engines.sense.followers import Followers
 from hutong.engines.sense.handler import SenseHandler
@@ -57,6 +58,7 @@ from hutong.store.sql.access import SqlAccessLog, SqlGrants, SqlTokens
 from hutong.store.sql.accounts import SqlAccounts
 from hutong.store.sql.alerts import SqlAlerts
 from hutong.store.sql.database import SqlDatabase
+from hutong.store.sql.documents import SqlDocuments
 from hutong.store.sql.entities import SqlEntities
 from hutong.store.sql.ledger import SqlLedger
 
@@ -112,6 +114,7 @@ class Stores:
         self.ledger = SqlLedger(self.database)
         self.entities = SqlEntities(self.database)
         self.alerts = SqlAlerts(self.database, clock)
+        self.documents = SqlDocuments(self.database)
         self.lake = LakeHistory(settings.data / "history", clock)
         self.access_entries = SqlAccessLog(self.database)
         self.access_log = QueuedAccessLog()
@@ -140,12 +143,14 @@ class Runtime:
         self.stores = stores = Stores(settings, clock, ids)
         self._remember_packs()
         locate = locate_in(city)
+        self.kept = DocumentHandler(stores.documents, clock, self.code)
         ledger = Ledger(stores.ledger, stores.database.lane)
         self.writer = Writer(stores.database, ledger, stores.ledger, clock, self._handlers(ids, locate))
         self.sense = SenseEngine(
             self.overlays,
             stores.entities,
             stores.alerts,
+            stores.documents,
             stores.lake,
             self.writer,
             stores.access,
@@ -157,6 +162,7 @@ class Runtime:
             stores.lake,
             stores.entities,
             stores.alerts,
+            stores.documents,
             stores.ledger,
             stores.ledger,
             self.writer,
@@ -198,6 +204,7 @@ class Runtime:
         handlers: dict[type, Handler] = dict.fromkeys((ChangeEntities, Tick, AlertAction), sense)
         handlers |= dict.fromkeys(house.COMMANDS, house)
         handlers |= dict.fromkeys(books.COMMANDS, books)
+        handlers |= dict.fromkeys(self.kept.COMMANDS, self.kept)
         return handlers
 
     def start(self, beating: bool = True) -> None:

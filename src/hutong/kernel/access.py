@@ -22,6 +22,9 @@ Action: TypeAlias = Literal[
     "sense.read",
     "sense.write",
     "sense.alert.acknowledge",
+    "sense.subscribe",
+    "sense.register",
+    "sense.context",
     "ledger.read",
     "ledger.verify",
     "ledger.rebuild",
@@ -50,7 +53,9 @@ class Role(msgspec.Struct, frozen=True):
     bound: bool = False
 
 
-_READ, _WORK = frozenset({"sense.read"}), frozenset({"sense.read", "sense.write", "sense.alert.acknowledge"})
+_READ = frozenset({"sense.read"})
+_KEEP = frozenset({"sense.subscribe", "sense.register", "sense.context"})
+_WORK = _READ | _KEEP | {"sense.write", "sense.alert.acknowledge"}
 ROLES: Mapping[str, Role] = {
     "resident": Role(_READ),
     "developer": Role(_READ),

@@ -4,11 +4,21 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Literal, TypeVar
 
+import msgspec
 import polars as pl
 
 from hutong.engines.sense.changes import Locate
+from hutong.engines.sense.documents import (
+    RULES,
+    Document,
+    DocumentKind,
+    DocumentStore,
+    DropDocument,
+    KeepDocument,
+    missing,
+)
 from hutong.engines.sense.followers import PAGE, Followers
 from hutong.engines.sense.overlay import Overlay
 from hutong.engines.sense.ports import (
@@ -50,6 +60,7 @@ class SenseEngine:
         overlays: Mapping[str, Overlay],
         entities: EntityStore,
         alerts: AlertStore,
+        documents: DocumentStore,
         history: HistoryStore,
         writer: Writer,
         access: Access,
@@ -57,7 +68,7 @@ class SenseEngine:
         locate: Locate,
     ) -> None:
         self.overlays = overlays
-        self._entities, self._alerts, self._history = entities, alerts, history
+        self._entities, self._alerts, self._documents, self._history = entities, alerts, documents, history
         self._writer, self._access, self._followers = writer, access, followers
         self._sight = Sight(overlays, access, locate)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
@@ -117,6 +128,19 @@ class SenseEngine:
             raise outcome
         assert isinstance(outcome, Alert)
         return outcome
+
+    async def keep_document(self, actor: Actor, document: Document, only: Literal["new", "known", ""] = "") -> Document:
+        """Keep a document; the actor becomes its owner. Raises AccessDenied, AlreadyExists, NotFound, TooLarge."""
+        self._access.require(actor, RULES[document.kind].write, tenant=document.tenant, what=document.id)
+        owned = msgspec.structs.replace(document, owner=actor)
+        command = KeepDocument(document=owned, only=only)
+        outcome: Document = await self._writer.ask(Request(command=command, actor=actor.id))
+        return outcome
+
+    async def drop_document(self, actor: Actor, tenant: str, kind: DocumentKind, id: str) -> None:
+        """Drop a document. Raises AccessDenied, NotFound."""
+        self._access.require(actor, RULES[kind].write, tenant=tenant, what=id)
+        await self._writer.ask(Request(command=DropDocument(tenant=tenant, kind=kind, id=id), actor=actor.id))
 
     # --- reading ---
 
@@ -182,6 +206,27 @@ class SenseEngine:
                 rows = await self._off(partial(self._entities.find, query))
                 yield self._sight.entities(actor, rows, "follow")
                 await asyncio.sleep(every_s)
+
+    async def document(self, actor: Actor, tenant: str, kind: DocumentKind, id: str) -> Document:
+        """A document. Raises AccessDenied, NotFound."""
+        self._access.require(actor, RULES[kind].read, tenant=tenant, what=id)
+        found = await self._off(lambda: self._documents.get(tenant, kind, id))
+        if found is None:
+            raise missing(kind, id)
+        return found
+
+    async def documents(
+        self, actor: Actor, tenant: str, kind: DocumentKind, limit: int, offset: int = 0
+    ) -> list[Document]:
+        """Documents of a kind in order of creation. Raises AccessDenied."""
+        self._access.require(actor, RULES[kind].read, tenant=tenant)
+        self._bound(limit, offset)
+        return await self._off(lambda: self._documents.list(tenant, kind, limit, offset))
+
+    async def count_documents(self, actor: Actor, tenant: str, kind: DocumentKind) -> int:
+        """How many documents of a kind there are. Raises AccessDenied."""
+        self._access.require(actor, RULES[kind].read, tenant=tenant)
+        return await self._off(lambda: self._documents.count(tenant, kind))
 
     def relations(self) -> Iterator[Relation]:
         """What the engine publishes for others to read."""

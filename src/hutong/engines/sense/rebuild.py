@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from hutong.engines.sense.changes import Changer, Working
+from hutong.engines.sense.documents import DOCUMENT_KINDS, Document, DocumentStore, follow
 from hutong.engines.sense.handler import ALERTED
 from hutong.engines.sense.observations import CHANGED, Block
 from hutong.engines.sense.ports import Alert, AlertStore, Attribute, EntityRow, EntityStore
@@ -16,20 +17,21 @@ from hutong.kernel.errors import StorageFull
 from hutong.kernel.ledger import Entry
 from hutong.kernel.transactions import Database
 
-KINDS = (CHANGED, ALERTED)
+KINDS = (CHANGED, ALERTED, *DOCUMENT_KINDS)
 GROUP = 200
 _DOC = msgspec.json.Decoder(dict[str, Attribute])
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 
 
 class Line(msgspec.Struct, omit_defaults=True):
-    """One line of a checkpoint: an entity or an alert."""
+    """One line of a checkpoint: an entity, an alert or a document."""
 
     entity: EntityRow | None = None
     alert: Alert | None = None
+    document: Document | None = None
 
 
-def write_checkpoint(file: Path, entities: EntityStore, alerts: AlertStore) -> bytes:
+def write_checkpoint(file: Path, entities: EntityStore, alerts: AlertStore, documents: DocumentStore) -> bytes:
     """Write state as gzipped JSON lines, durably and whole or not at all. Gives the file's SHA-256.
 
     Raises StorageFull.
@@ -38,7 +40,7 @@ def write_checkpoint(file: Path, entities: EntityStore, alerts: AlertStore) -> b
     try:
         with part.open("wb") as raw:
             with gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1, mtime=0) as packed:
-                packed.writelines(_lines(entities, alerts))
+                packed.writelines(_lines(entities, alerts, documents))
             raw.flush()
             os.fsync(raw.fileno())
         digest = file_hash(part)
@@ -52,12 +54,14 @@ def write_checkpoint(file: Path, entities: EntityStore, alerts: AlertStore) -> b
     return digest
 
 
-def _lines(entities: EntityStore, alerts: AlertStore) -> Iterator[bytes]:
+def _lines(entities: EntityStore, alerts: AlertStore, documents: DocumentStore) -> Iterator[bytes]:
     encode = msgspec.json.Encoder().encode
     for row in entities.each():
         yield encode(Line(entity=row)) + b"\n"
     for alert in alerts.each():
         yield encode(Line(alert=alert)) + b"\n"
+    for document in documents.each():
+        yield encode(Line(document=document)) + b"\n"
 
 
 def _sync(folder: Path) -> None:
@@ -83,22 +87,32 @@ def read_checkpoint(file: Path) -> Iterator[Line]:
 class Rebuild:
     """Brings empty stores to the state that the ledger tells of."""
 
-    def __init__(self, changer: Changer, database: Database, entities: EntityStore, alerts: AlertStore) -> None:
+    def __init__(
+        self,
+        changer: Changer,
+        database: Database,
+        entities: EntityStore,
+        alerts: AlertStore,
+        documents: DocumentStore,
+    ) -> None:
         self._changer, self._database = changer, database
-        self._entities, self._alerts = entities, alerts
+        self._entities, self._alerts, self._documents = entities, alerts, documents
 
     def start_from(self, lines: Iterable[Line]) -> None:
         """Take a checkpoint's state."""
         rows: list[EntityRow] = []
         alerts: list[Alert] = []
+        documents: list[Document] = []
         for line in lines:
             if line.entity is not None:
                 rows.append(line.entity)
             if line.alert is not None:
                 alerts.append(line.alert)
-            if len(rows) + len(alerts) >= 5_000:
-                self._save(rows, alerts)
-        self._save(rows, alerts)
+            if line.document is not None:
+                documents.append(line.document)
+            if len(rows) + len(alerts) + len(documents) >= 5_000:
+                self._save(rows, alerts, documents)
+        self._save(rows, alerts, documents)
 
     def follow(self, entries: Iterable[Entry]) -> int:
         """Apply entries in order; gives how many events were applied."""
@@ -114,12 +128,14 @@ class Rebuild:
         self._apply(group)
         return applied
 
-    def _save(self, rows: list[EntityRow], alerts: list[Alert]) -> None:
+    def _save(self, rows: list[EntityRow], alerts: list[Alert], documents: list[Document]) -> None:
         with self._database.begin() as tx:
             self._entities.save(tx, rows, [])
             self._alerts.save(tx, alerts)
+            self._documents.save(tx, documents)
         rows.clear()
         alerts.clear()
+        documents.clear()
 
     def _apply(self, group: list[Entry]) -> None:
         blocks = [Block.decode(entry.payload) for entry in group if entry.row.kind == CHANGED and entry.payload]
@@ -151,13 +167,16 @@ class Rebuild:
                 tx, [one.finish() for one in there if not one.stored], [one.finish() for one in there if one.stored]
             )
             self._alerts.save(tx, list({alert.id: alert for alert in moved}.values()))
+            told = ((entry.row.kind, entry.payload) for entry in group if entry.row.kind in DOCUMENT_KINDS)
+            follow(tx, self._documents, [(kind, payload) for kind, payload in told if payload])
 
 
-def canonical(entities: EntityStore, alerts: AlertStore) -> Mapping[str, str]:
-    """SHA-256 of all entities and of all alerts, in an order and form that do not depend on the store."""
+def canonical(entities: EntityStore, alerts: AlertStore, documents: DocumentStore) -> Mapping[str, str]:
+    """SHA-256 of all entities, alerts and documents, in an order and form that do not depend on the store."""
     return {
         "entities": _digest(_plain(row) for row in entities.each()),
         "alerts": _digest(_ENCODER.encode(alert) for alert in alerts.each()),
+        "documents": _digest(_ENCODER.encode(document) for document in documents.each()),
     }
 
 

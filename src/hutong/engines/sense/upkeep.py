@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from hutong.engines.sense.documents import DocumentStore
 from hutong.engines.sense.handler import ACTOR
 from hutong.engines.sense.observations import CHANGED, Block
 from hutong.engines.sense.overlay import Overlay
@@ -79,6 +80,7 @@ class Upkeep:
         lake: Lake,
         entities: EntityStore,
         alerts: AlertStore,
+        documents: DocumentStore,
         ledger: LedgerStore,
         cursors: CursorStore,
         writer: Writer,
@@ -87,7 +89,8 @@ class Upkeep:
         snapshot: Callable[[], AbstractContextManager[None]],
         size: Callable[[], int],
     ) -> None:
-        self._overlays, self._lake, self._entities, self._alerts = overlays, lake, entities, alerts
+        self._overlays, self._lake = overlays, lake
+        self._entities, self._alerts, self._documents = entities, alerts, documents
         self._ledger, self._cursors, self._writer, self._clock = ledger, cursors, writer, clock
         self._folder, self._snapshot, self._size = checkpoints, snapshot, size
         now = clock.now()
@@ -176,7 +179,7 @@ class Upkeep:
         with self._snapshot():
             upto = dict(self._ledger.lanes())
             file = self._folder / f"{self._clock.now()}.jsonl.gz"
-            digest = write_checkpoint(file, self._entities, self._alerts)
+            digest = write_checkpoint(file, self._entities, self._alerts, self._documents)
         marks = self._lake.watermarks(tuple(upto))
         self._ask(
             Seal(

@@ -127,6 +127,19 @@ alert = Table(
     Index("alert_entity", "tenant", "entity", "at"),
 )
 
+document = Table(
+    "document",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("modified_at", BigInteger, nullable=False),
+    Column("owner", LargeBinary, nullable=False),
+    Index("document_created", "tenant", "kind", "created_at", "id"),
+)
+
 account = Table(
     "account",
     metadata,
