@@ -7,7 +7,16 @@ from typing import Any, NamedTuple
 import duckdb
 import polars as pl
 
-from hutong.kernel.expressions import POLARS_TYPES, Column, Expression, Schema, ValueType, compile_expression
+from hutong.kernel.expressions import (
+    AT,
+    EXAMPLE,
+    POLARS_TYPES,
+    Column,
+    Expression,
+    Schema,
+    ValueType,
+    compile_expression,
+)
 from hutong.kernel.expressions.functions import FUNCTIONS, Function
 
 Rows = Sequence[Mapping[str, Any]]
@@ -22,7 +31,7 @@ class Case(NamedTuple):
     result: Any
 
     def compiled(self) -> Expression:
-        return compile_expression(self.text, self.schema, where="table", history=True)
+        return compile_expression(self.text, self.schema, where="table", history=True, scales=EXAMPLE)
 
 
 def cases() -> Iterator[tuple[str, Case]]:
@@ -74,6 +83,10 @@ def _case(function: Function, arguments: list[Any], result: Any) -> Case:
             "x__elapsed_s": Column(ValueType.NUMBER),
         }
         return Case(function.form.format("x"), schema, dict(zip(names, arguments, strict=True)), result)
+    if function.name in ("scale", "class_of", "limit_of"):
+        kind, unit = {"scale": ("number", "GQ"), "class_of": ("number", "GP"), "limit_of": ("text", "")}[function.name]
+        schema = {"x": Column(ValueType(kind), unit), AT: Column(ValueType.DATETIME)}
+        return Case(function.form.format("x"), schema, dict(zip(("x", AT), arguments, strict=True)), result)
     unit = "KMH" if function.name == "convert" else ""
     row = {f"x{i}": value for i, value in enumerate(arguments) if i < function.literals}
     takes = [function.accepts(i) for i in range(len(row))]

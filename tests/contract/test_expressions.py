@@ -43,7 +43,7 @@ def answers(connection: Connection, expression: Expression, schema: Schema, rows
     selects = [
         f"SELECT {n} AS n"
         + "".join(
-            f", CAST({_sql(row.get(name), dialect)} AS {TYPES[column.type]}) AS {name}"
+            f', CAST({_sql(row.get(name), dialect)} AS {TYPES[column.type]}) AS "{name}"'
             for name, column in schema.items()
         )
         for n, row in enumerate(rows)

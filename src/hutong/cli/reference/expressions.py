@@ -29,9 +29,9 @@ def expressions() -> str:
 
 def _section(entry: Entry) -> Iterator[str]:
     yield from ("", f"## `{entry.form}`", "", f"{entry.en} {entry.zh}", "")
-    takes = ", ".join(f"`{name}`: {kinds}" for name, kinds in zip("xyz", entry.takes, strict=False))
+    takes = ", ".join(f"`{name}`: {kinds}" for name, kinds in zip("xyzu", entry.takes, strict=False))
     yield f"Takes {takes or 'nothing'}; gives {entry.gives}."
-    yield from ("", f"| {' | '.join('xyz'[i] if i < 3 else '…' for i in range(_width(entry)))} | gives |")
+    yield from ("", f"| {' | '.join('xyzu'[i] if i < 4 else '…' for i in range(_width(entry)))} | gives |")
     yield f"| {' | '.join('---' for _ in range(_width(entry)))} | --- |"
     for *arguments, result in entry.table:
         cells = [_cell(value) for value in arguments] + [""] * (_width(entry) - len(arguments)) + [_cell(result)]

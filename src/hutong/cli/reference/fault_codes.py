@@ -11,10 +11,14 @@ _EXPRESSIONS = {
     "expression-type": "an expression, or an argument in it, is of a type that does not fit",
     "expression-unit": "an expression mixes units that do not go together",
 }
+_SCALES = {
+    "bad-table": "a dated table is not in order: its dates, or its values",
+}
 _SENSE = {
     "bad-type": "a property of this type cannot be derived",
     "circular-derivation": "properties are derived from one another in a circle",
     "derived-property": "a source or simulation sets a property that is derived",
+    "reserved-name": "a property has a name that means something else in expressions",
     "reject-needs-numbers": "a range that refuses values is given by an expression",
     "unknown-property": "an entity type does not have this property",
     "unknown-type": "no pack declares this entity type",
@@ -31,4 +35,4 @@ _LAKE = {
     "file-missing": "a file of the history is not there",
     "file-unknown": "a file of the history stands in its table and the ledger knows nothing of it",
 }
-FAULT_CODES: Mapping[str, str] = {**CODES, **_EXPRESSIONS, **_SENSE, **_CONNECTORS, **_LAKE}
+FAULT_CODES: Mapping[str, str] = {**CODES, **_EXPRESSIONS, **_SCALES, **_SENSE, **_CONNECTORS, **_LAKE}

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct, inspect
 
+from hutong.kernel.expressions import scales
+from hutong.kernel.expressions.scales import ScalesFile
 from hutong.kernel.packs import KEPT, NAMED, SHARED, CityFile, proofs, texts
 from hutong.kernel.packs.declarations import PackFile, marked
 from hutong.kernel.packs.proofs import ProofsFile
@@ -21,6 +23,8 @@ _MARKS = (
     (KEPT, "Stored values depend on it: to change it, or to remove a name, takes a `[migration]` in `pack.toml`."),
 )
 
+_LAYOUTS = {ProofsFile: proofs.__doc__, ScalesFile: scales.__doc__}
+
 
 def pack_keys(files: Mapping[str, type[Struct]]) -> str:
     """Every key of every file of packs and cities as Markdown, each with a heading of its own."""
@@ -28,8 +32,8 @@ def pack_keys(files: Mapping[str, type[Struct]]) -> str:
     kinds = {"pack.toml": PackFile, **files, "proofs/*.toml": ProofsFile, "city.toml": CityFile}
     for file, kind in kinds.items():
         parts += ["", f"## {file}", *_section(struct_type(kind), "")]
-        if kind is ProofsFile:
-            parts += ["", _layout(proofs.__doc__ or "")]
+        if kind in _LAYOUTS:
+            parts += ["", _layout(_LAYOUTS[kind] or "")]
     parts += ["", "## text/zh.toml, text/en.toml", "", _layout(texts.__doc__ or "")]
     parts += ["", "## README.md", "", "What the pack is for, where its values come from and what it cannot do."]
     return "\n".join(parts) + "\n"

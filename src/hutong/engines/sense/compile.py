@@ -13,6 +13,7 @@ from hutong.engines.sense.declarations import (
 )
 from hutong.engines.sense.overlay import Overlay, Where
 from hutong.kernel.errors import DeclarationFaults, HutongError
+from hutong.kernel.expressions import AT, compile_scales
 from hutong.kernel.packs import Pack, Packs
 from hutong.kernel.packs.faults import Faults, listed, meant
 from hutong.kernel.units import unit
@@ -34,11 +35,12 @@ def compile_types(packs: Packs, faults: Faults) -> Mapping[str, Overlay]:
                     partial(pack.where, "alerts.toml", "alert", name),
                 )
     _check_sources(packs, declared, faults)
+    scales = compile_scales(packs, faults)
     overlays = {}
     for name, (pack, declaration) in declared.items():
         try:
             overlays[name] = Overlay(
-                name, declaration, partial(pack.where, "entities.toml", "entity", name), rules.get(name, {})
+                name, declaration, partial(pack.where, "entities.toml", "entity", name), rules.get(name, {}), scales
             )
         except DeclarationFaults as error:
             faults.take_all(error)
@@ -52,6 +54,14 @@ def check(packs: Packs, faults: Faults) -> None:
 
 def _check_entity(pack: Pack, name: str, declaration: EntityDeclaration, faults: Faults) -> None:
     for key, one in declaration.property.items():
+        if key == AT:
+            faults.add(
+                "reserved-name",
+                "in expressions this is the time of observation",
+                where=pack.where("entities.toml", "entity", name, "property", key),
+                seen=key,
+                fix="take another name",
+            )
         if one.unit:
             try:
                 unit(one.unit)

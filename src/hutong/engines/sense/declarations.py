@@ -5,6 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
+from hutong.kernel.expressions.scales import ScalesFile
 from hutong.kernel.packs import KEPT, NAMED, SHARED
 
 PropertyType = Literal["integer", "number", "text", "boolean", "datetime", "point", "geometry", "relationship", "json"]
@@ -229,5 +230,6 @@ FILES: Mapping[str, type[Struct]] = {
     "entities.toml": EntitiesFile,
     "sources.toml": SourcesFile,
     "alerts.toml": AlertsFile,
+    "scales.toml": ScalesFile,
     "simulate.toml": SimulateFile,
 }

@@ -26,6 +26,7 @@ from hutong.engines.sense.watch import LIVE_LAG_MAX, Watch, states_of
 from hutong.kernel.clock import Clock
 from hutong.kernel.commands import Request
 from hutong.kernel.errors import Fault, HutongError, NotFound, error_of
+from hutong.kernel.expressions import AT
 from hutong.kernel.ids import Ids
 from hutong.kernel.ledger import Event, Position
 from hutong.kernel.transactions import Transaction
@@ -79,7 +80,10 @@ class Watched:
         names = [*self.overlay.columns]
         for key in self.overlay.previous:
             names += (f"{key}__previous", f"{key}__elapsed_s")
-        return self.overlay.frame(dict(zip(names, zip(*self._rows, strict=True), strict=True)))
+        rows: dict[str, Sequence[Any]] = dict(zip(names, zip(*self._rows, strict=True), strict=True))
+        if self.overlay.timed:
+            rows[AT] = self.at
+        return self.overlay.frame(rows)
 
 
 class SenseHandler:

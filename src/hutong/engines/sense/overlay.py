@@ -12,7 +12,7 @@ from hutong.engines.sense.ports import Attribute, Mark
 from hutong.kernel.access import Grade
 from hutong.kernel.clock import duration, instant
 from hutong.kernel.errors import DeclarationFaults, Fault, HutongError, InvalidInput, OutOfRange
-from hutong.kernel.expressions import Column, Expression, ValueType, compile_expression
+from hutong.kernel.expressions import AT, NO_SCALES, Column, Expression, Scales, ValueType, compile_expression
 from hutong.kernel.units import convert, unit
 
 VALUE_TYPES = {
@@ -148,6 +148,7 @@ class Overlay:
         declaration: EntityDeclaration,
         where: Where,
         alerts: Mapping[str, tuple[AlertDeclaration, Where]],
+        scales: Scales = NO_SCALES,
     ) -> None:
         self.name, self.declaration = name, declaration
         self.retention = duration(declaration.retention) if declaration.retention else 0
@@ -163,8 +164,9 @@ class Overlay:
             for key, one in declaration.property.items()
             if one.type in VALUE_TYPES
         }
+        self._schema[AT] = Column(type=ValueType.DATETIME)
         self._faults: list[Fault] = []
-        self._where = where
+        self._where, self._scales = where, scales
         self.derivations = self._order(self._derivations())
         for key, expression in self.derivations.items():
             if declaration.property[key].grade is None:  # then it tells no more than what it comes from may
@@ -184,8 +186,12 @@ class Overlay:
         ]
         self.previous = frozenset(one for expression in used for one in expression.needs_previous)
         read = {one for expression in used for one in expression.columns} - self.derived
-        self.columns = tuple(key for key in self._schema if key in read or key in self.previous)
+        self.columns = tuple(key for key in self._schema if key != AT and (key in read or key in self.previous))
         self._frame_schema = {key: FRAME_TYPES[self._schema[key].type] for key in self.columns}
+        self.timed = AT in read
+        """Whether frames need the time of observation, as a column of its own."""
+        if self.timed:
+            self._frame_schema[AT] = pl.Int64
         for key in self.previous:
             self._frame_schema |= {f"{key}__previous": pl.Float64, f"{key}__elapsed_s": pl.Float64}
         self._derive = [[expression.polars().alias(key)] for key, expression in self.derivations.items()]
@@ -216,9 +222,11 @@ class Overlay:
             }
         ).decode()
 
-    def _compile(self, text: str, where: str, wants: ValueType, history: bool = False) -> Expression | None:
+    def _compile(self, text: str, where: str, wants: ValueType | Column, history: bool = False) -> Expression | None:
         try:
-            return compile_expression(text, self._schema, where=where, wants=wants, history=history)
+            return compile_expression(
+                text, self._schema, where=where, wants=wants, history=history, scales=self._scales
+            )
         except DeclarationFaults as error:
             self._faults += error.faults
             return None
@@ -230,14 +238,14 @@ class Overlay:
                 if one.type not in VALUE_TYPES:
                     self._fault("bad-type", f"{one.type} cannot be derived", self._at(key, "type"))
                     continue
-                expression = self._compile(one.derive, self._at(key, "derive"), VALUE_TYPES[one.type])
+                expression = self._compile(one.derive, self._at(key, "derive"), Column(VALUE_TYPES[one.type], one.unit))
                 if expression is not None:
                     found[key] = expression
         return found
 
     def _grade_of(self, expression: Expression, least: Grade) -> Grade:
         """The highest grade among what an expression reads, `least` at least."""
-        return max(least, *(self.checks[key].grade for key in expression.columns)) if expression.columns else least
+        return max([least, *(self.checks[key].grade for key in expression.columns if key != AT)])
 
     def _grade_of_rule(self, rule: Rule) -> Grade:
         """What an alert tells is graded as what its rule reads; silence, as the type's most open property."""

@@ -18,13 +18,17 @@ from hutong.kernel.expressions.finite import finite
 from hutong.kernel.expressions.frames import POLARS_TYPES, polars_of
 from hutong.kernel.expressions.functions import FUNCTIONS
 from hutong.kernel.expressions.reasons import Explanation, Reason, computed, references, seen
+from hutong.kernel.expressions.scales import EXAMPLE, NO_SCALES, Scales, check_scales, compile_scales
 from hutong.kernel.expressions.sql import Dialect, sql_text
 from hutong.kernel.expressions.syntax import conditions, parsed
-from hutong.kernel.expressions.types import INTEGER_MAX, Column, Literal, Node, Schema, Value, ValueType
+from hutong.kernel.expressions.types import AT, INTEGER_MAX, Column, Literal, Node, Schema, Value, ValueType
 from hutong.kernel.packs.faults import Faults
 
 __all__ = [
+    "AT",
+    "EXAMPLE",
     "INTEGER_MAX",
+    "NO_SCALES",
     "POLARS_TYPES",
     "Column",
     "Dialect",
@@ -32,9 +36,12 @@ __all__ = [
     "Explanation",
     "Expression",
     "Reason",
+    "Scales",
     "Schema",
     "ValueType",
+    "check_scales",
     "compile_expression",
+    "compile_scales",
     "reference",
 ]
 
@@ -52,15 +59,22 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Expression:
-    """A checked expression. `unit` is empty when unknown; `needs_previous` are columns whose past it reads.
+    """A checked expression. `unit` is empty when unknown; `needs_previous` are columns whose past it reads, `tables`
+    the dated tables it looks up, each as function and name.
 
     For each of the latter, a frame or table has columns `x__previous` and `x__elapsed_s` (seconds) beside `x`.
     """
 
-    def __init__(self, text: str, root: Node, conditions: tuple[tuple[str, Node], ...]) -> None:
+    def __init__(
+        self,
+        text: str,
+        root: Node,
+        conditions: tuple[tuple[str, Node], ...],
+        tables: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         assert root.type is not None
         read = list(references(root))
-        self.text, self.type, self.unit = text, root.type, root.unit
+        self.text, self.type, self.unit, self.tables = text, root.type, root.unit, tables
         self.columns = frozenset(reference.past_of or reference.name for reference in read)
         self.needs_previous = frozenset(reference.past_of for reference in read if reference.past_of)
         self._root, self._conditions, self._tested = root, conditions, finite(root)
@@ -94,21 +108,28 @@ class Expression:
 
 
 def compile_expression(
-    text: str, schema: Schema, *, where: str, wants: ValueType | Column | None = None, history: bool = False
+    text: str,
+    schema: Schema,
+    *,
+    where: str,
+    wants: ValueType | Column | None = None,
+    history: bool = False,
+    scales: Scales = NO_SCALES,
 ) -> Expression:
     """Parse and check an expression over rows of `schema`.
 
     `wants` is the type it has to give; a Column asks for its unit too. `history` allows `previous` and `rate`.
+    `scales` are the dated tables at hand; the schema then has the column AT.
     Raises DeclarationFaults with every fault found, at `where` (`alerts.toml:12`).
     """
     faults = Faults()
-    checker = Checker(schema, faults, where, history)
+    checker = Checker(schema, faults, where, history, scales)
     try:
         tree = parsed(text)
         root = checker.node(tree)
         if not faults:
             reasons = tuple((piece, checker.node(part)) for piece, part in conditions(text, tree))
-            return Expression(text, wanted(root, wants), reasons)
+            return Expression(text, wanted(root, wants), reasons, tuple(checker.looked_up))
     except Refused as refused:
         checker.note(refused, text)
     raise DeclarationFaults(tuple(faults))
@@ -119,7 +140,7 @@ def reference() -> list[Entry]:
     return [
         Entry(
             f.name,
-            f.form.format(*"xyz"),
+            f.form.format(*"xyzu"),
             tuple(" or ".join(sorted(f.accepts(i))) for i, _ in enumerate(f.takes)),
             f.gives or "as its arguments",
             f.en,

@@ -126,7 +126,8 @@ def rendered(node: Node) -> str:
 def _count(function: Function, arguments: Sequence[Node]) -> None:
     most = least = len(function.takes)
     least -= function.name in ("coalesce", "in")  # one will do
-    if len(arguments) < least or (len(arguments) > most and not function.more):
+    over = len(arguments) - most
+    if len(arguments) < least or (over > 0 and (not function.more or over % function.more)):
         raise Refused(
             "type",
             f"takes {least}{' or more' if function.more else ''} arguments",
@@ -312,10 +313,22 @@ def _convert(x: Node, code: Node) -> Node:
     return replace(x, unit=str(code.value))
 
 
+def _names_of_greatest(*pairs: Node) -> Node:
+    """The names of the greatest, each behind a comma, the first comma cut off."""
+    greatest, none = call("greatest", *pairs[::2]), Literal("", ValueType.TEXT)
+    names = [
+        call("coalesce", call("if", call("=", x, greatest), call("||", Literal(",", ValueType.TEXT), name), none), none)
+        for x, name in zip(pairs[::2], pairs[1::2], strict=True)
+    ]
+    cut = [Literal(position, ValueType.INTEGER) for position in (2, 2**31 - 1)]
+    return call("nullif", call("substring", call("||", *names), *cut), none)
+
+
 _REWRITTEN: Final[dict[str, Callable[..., Node | None]]] = {
     "round": _same_if_whole,
     "floor": _same_if_whole,
     "ceil": _same_if_whole,
     "round to": _round_to,
     "convert": _convert,
+    "names_of_greatest": _names_of_greatest,
 }

@@ -8,8 +8,10 @@ from sqlglot import exp
 from hutong.kernel.errors import shown
 from hutong.kernel.expressions.calls import FAULTY, Refused, call, described
 from hutong.kernel.expressions.functions import CALLED, FUNCTIONS
+from hutong.kernel.expressions.lookups import lookup
+from hutong.kernel.expressions.scales import CALLS, Scales
 from hutong.kernel.expressions.syntax import conjuncts, written
-from hutong.kernel.expressions.types import INTEGER_MAX, Literal, Node, Reference, Schema, ValueType
+from hutong.kernel.expressions.types import AT, INTEGER_MAX, Literal, Node, Reference, Schema, ValueType
 from hutong.kernel.packs.faults import Faults, listed, meant
 
 _OPERATORS: Final[Mapping[type[exp.Expr], str]] = {
@@ -62,8 +64,10 @@ _OTHER_NAMES: Final = {
 class Checker:
     """Turns what sqlglot read into a tree of known names and types."""
 
-    def __init__(self, schema: Schema, faults: Faults, where: str, history: bool) -> None:
+    def __init__(self, schema: Schema, faults: Faults, where: str, history: bool, scales: Scales) -> None:
         self._schema, self._faults, self._where, self._history = schema, faults, where, history
+        self._scales = scales
+        self.looked_up: dict[tuple[str, str], None] = {}
 
     def node(self, tree: exp.Expr) -> Node:
         """The tree below a part of an expression; FAULTY when that has a fault, which is noted."""
@@ -138,6 +142,8 @@ class Checker:
         name, arguments = tree.name.lower(), [self.node(argument) for argument in tree.expressions]
         if name in ("previous", "rate"):
             return self._past(name, arguments)
+        if name in CALLS:
+            return self._lookup(name, arguments)
         if name == "round" and len(arguments) == 2:
             return call("round to", *arguments)
         function = FUNCTIONS["||"] if name == "concat" else CALLED.get(name)
@@ -151,6 +157,26 @@ class Checker:
                 fix=f"use `{other}`" if other else meant(name, CALLED) or "see the reference",
             )
         return call(function.name, *arguments)
+
+    def _lookup(self, name: str, arguments: list[Node]) -> Node:
+        """`scale('name', x)` and its like, which read the time of observation besides."""
+        if AT not in self._schema:
+            raise Refused(
+                "name", "the time of observation is not known here", seen=name, fix="use it where values are observed"
+            )
+        if len(arguments) != 2:
+            raise Refused(
+                "type",
+                "takes 2 arguments",
+                seen=str(len(arguments)),
+                allowed=f"{name}('name', x)",
+                fix="give it as many",
+            )
+        table, value = arguments
+        found = lookup(name, self._scales, table, value, Reference(AT, AT, ValueType.DATETIME))
+        if isinstance(table, Literal):
+            self.looked_up[name, str(table.value)] = None
+        return found
 
     def _past(self, name: str, arguments: list[Node]) -> Node:
         """`previous(x)` and `rate(x)`, which read columns that stand beside x."""

@@ -31,7 +31,7 @@ _KINDS = {
     **{kind.value: frozenset({kind}) for kind in ValueType},
 }
 
-UnitRule = OneOf["none", "keep", "add", "compare", "common", "times", "over", "seconds"]
+UnitRule = OneOf["none", "keep", "add", "compare", "common", "alike", "times", "over", "seconds"]
 
 
 class Function(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unknown_fields=True):
@@ -41,7 +41,7 @@ class Function(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unkn
     form: str
     takes: tuple[str, ...]
     gives: ValueType | None = None
-    more: bool = False
+    more: int = 0
     literals: int = 99
     unit: UnitRule = "none"
     lenient: bool = False
@@ -64,7 +64,8 @@ class Function(msgspec.Struct, frozen=True, kw_only=True, dict=True, forbid_unkn
 
     def accepts(self, position: int) -> frozenset[ValueType]:
         """The types that an argument may have; those that may have several must agree, integers becoming numbers."""
-        return self._accepted[min(position, len(self.takes) - 1)]
+        over = position - len(self.takes)
+        return self._accepted[position if over < 0 else over % self.more - self.more if self.more else -1]
 
     @cached_property
     def _accepted(self) -> tuple[frozenset[ValueType], ...]:

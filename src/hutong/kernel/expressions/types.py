@@ -28,6 +28,9 @@ class Column(msgspec.Struct, frozen=True):
     unit: str = ""
 
 
+AT = "observedAt"
+"""The column of the time of observation, where there is one: by it dated tables are chosen."""
+
 Schema: TypeAlias = Mapping[str, Column]
 Value: TypeAlias = int | float | str | bool | None
 
