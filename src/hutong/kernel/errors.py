@@ -12,6 +12,9 @@ HutongError
 ├── TooLarge            413  a body, batch or page over its bound
 ├── Unsupported         422  understood, and not done here
 ├── Overloaded          503  a bounded queue is full: try again later
+├── DeliveryFailed      502  the receiver did not take a message: it is sent again
+│   └── ReceiverAway    502  nobody answered for the receiver: no message is to blame
+├── DeliveryRefused     502  a message can never be delivered
 ├── StorageFull         507  nothing can be written until there is space
 ├── IntegrityBroken     500  the ledger and what stands on it disagree
 └── DeclarationFaults   500  a pack or city that cannot be loaded, all faults at once
@@ -142,6 +145,24 @@ class Overloaded(HutongError):
     """A bounded queue is full; the same request may succeed later."""
 
     code, status, title = "overloaded", 503, "Overloaded"
+
+
+class DeliveryFailed(HutongError):
+    """The receiver did not take a message; it is sent again, a bounded number of times."""
+
+    code, status, title = "delivery-failed", 502, "Delivery failed"
+
+
+class ReceiverAway(DeliveryFailed):
+    """Nobody answered for the receiver, so the message is not to blame: it is sent again until it is too old."""
+
+    code, title = "receiver-away", "Receiver away"
+
+
+class DeliveryRefused(HutongError):
+    """A message can never be delivered as it is; it waits among the dead letters for an operator."""
+
+    code, status, title = "delivery-refused", 502, "Delivery refused"
 
 
 class StorageFull(HutongError):
