@@ -44,6 +44,7 @@ from hutong.kernel.housekeeping import Housekeeper, Within
 from hutong.kernel.ids import Ids, TimeOrderedIds
 from hutong.kernel.ledger import Ledger
 from hutong.kernel.mission import read_mission
+from hutong.kernel.outbox import Outbox, OutboxHandler
 from hutong.kernel.packs import City, PackFormat, Packs, changes, read_cities, read_packs, remembered
 from hutong.kernel.packs.faults import Faults
 from hutong.kernel.place import Districts
@@ -61,6 +62,7 @@ from hutong.store.sql.database import SqlDatabase
 from hutong.store.sql.documents import SqlDocuments
 from hutong.store.sql.entities import SqlEntities
 from hutong.store.sql.ledger import SqlLedger
+from hutong.store.sql.outbox import SqlOutbox
 
 SWITCH_INTERVAL_S = 0.001
 PULSE_S = 0.5
@@ -121,6 +123,7 @@ class Stores:
         self.access = Access(clock, ids, self.access_log, SqlGrants(self.database), open=settings.open)
         self.tokens = Tokens(self.access, SqlTokens(self.database), clock, ids)
         self.accounts = Accounts(SqlAccounts(self.database), clock, ids)
+        self.outbox = Outbox(SqlOutbox(self.database))
 
     def close(self) -> None:
         self.lake.close()
@@ -145,7 +148,9 @@ class Runtime:
         locate = locate_in(city)
         self.kept = DocumentHandler(stores.documents, clock, self.code)
         ledger = Ledger(stores.ledger, stores.database.lane)
-        self.writer = Writer(stores.database, ledger, stores.ledger, clock, self._handlers(ids, locate))
+        self.writer = Writer(
+            stores.database, ledger, stores.ledger, clock, self._handlers(ids, locate), stores.outbox.committed
+        )
         self.sense = SenseEngine(
             self.overlays,
             stores.entities,
@@ -201,10 +206,12 @@ class Runtime:
         )
         house = Housekeeper(stores.ledger, stores.ledger, self.clock, self.code)
         books = Bookkeeper(stores.accounts, self.clock, self.code)
+        outgoing = OutboxHandler(stores.outbox, self.clock, self.code)
         handlers: dict[type, Handler] = dict.fromkeys((ChangeEntities, Tick, AlertAction), sense)
         handlers |= dict.fromkeys(house.COMMANDS, house)
         handlers |= dict.fromkeys(books.COMMANDS, books)
         handlers |= dict.fromkeys(self.kept.COMMANDS, self.kept)
+        handlers |= dict.fromkeys(outgoing.COMMANDS, outgoing)
         return handlers
 
     def start(self, beating: bool = True) -> None:

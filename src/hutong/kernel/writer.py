@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
@@ -27,15 +27,22 @@ Waiting = tuple[Request, "Future[Any] | asyncio.Future[Any]"]
 class Writer:
     """Takes commands from any thread or event loop and answers when they are durable.
 
+    `committed` is called, on the writer's thread, when a transaction is durable and its handlers have heard of it.
     `failed` is set when it is not known whether something is durable, or when those who follow could not be told of
     it: from then on all is refused, as memory may be behind the disk; a restart brings them together again.
     """
 
     def __init__(
-        self, database: Database, ledger: Ledger, store: LedgerStore, clock: Clock, handlers: Mapping[type, Handler]
+        self,
+        database: Database,
+        ledger: Ledger,
+        store: LedgerStore,
+        clock: Clock,
+        handlers: Mapping[type, Handler],
+        committed: Callable[[], None] = lambda: None,
     ) -> None:
         self._database, self._ledger, self._store, self._clock = database, ledger, store, clock
-        self._handlers = dict(handlers)
+        self._handlers, self._committed = dict(handlers), committed
         self._queue: deque[Waiting] = deque()
         self._weight = 0
         self._expected = self._wanted = 1  # how many commands are likely to come together; how many wake the thread
@@ -154,6 +161,7 @@ class Writer:
         try:
             for handler in touched.values():
                 handler.committed()
+            self._committed()
         except Exception:
             log.exception("what is durable could not be told; nothing more is taken until a restart")
             self.failed = IntegrityBroken(

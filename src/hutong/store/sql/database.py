@@ -153,9 +153,9 @@ class SqlDatabase:
             finally:
                 cursor.close()
 
-    def among(self, column: Any, name: str) -> ColumnElement[bool]:
+    def among(self, column: Any, name: str, kind: Any = Text) -> ColumnElement[bool]:
         """The column is one of the values of a parameter that `listed` has made."""
-        return self._among(column, bindparam(name, type_=None if self.sqlite else ARRAY(Text)))
+        return self._among(column, bindparam(name, type_=None if self.sqlite else ARRAY(kind)))
 
     def one_of(self, column: Any, values: Sequence[str]) -> ColumnElement[bool]:
         """The column is one of the values, however many."""
@@ -169,7 +169,7 @@ class SqlDatabase:
         )
         return found
 
-    def listed(self, values: Sequence[str]) -> Any:
+    def listed(self, values: Sequence[str] | Sequence[int]) -> Any:
         return msgspec.json.encode(values).decode() if self.sqlite else list(values)
 
     def read(self, prepared: Prepared, *values: Any) -> list[Any]:

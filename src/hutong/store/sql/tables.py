@@ -218,3 +218,50 @@ access_entry = Table(
     Index("access_entry_what", "what", "at"),
     Index("access_entry_actor", "actor", "at"),
 )
+
+outbox_parcel = Table(
+    "outbox_parcel",
+    metadata,
+    Column("n", _Key, primary_key=True, autoincrement=True),
+    Column("channel", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("grade", SmallInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index("outbox_parcel_channel", "channel", "n"),
+    sqlite_autoincrement=True,  # a number is never used again
+)
+
+outbox_channel = Table(
+    "outbox_channel",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("next_at", BigInteger, nullable=False),
+    Column("times_sent", BigInteger, nullable=False),
+    Column("times_failed", BigInteger, nullable=False),
+    Column("times_refused", BigInteger, nullable=False),
+    Column("last_sent_at", BigInteger),
+    Column("last_failed_at", BigInteger),
+    Column("last_error", Text, nullable=False),
+    Column("dead", Integer, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("held_until", BigInteger, nullable=False),
+    Index("outbox_channel_state", "state"),
+)
+
+outbox_dead = Table(
+    "outbox_dead",
+    metadata,
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("channel", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("grade", SmallInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("died_at", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("outbox_dead_channel", "channel", "n"),
+)
