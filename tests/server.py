@@ -84,9 +84,11 @@ class Server:
 
     def command(self, *arguments: str) -> str:
         """What another command prints that works on this server's data; it must end well."""
-        done = subprocess.run(
-            [*self._hutong, *arguments, "--data", str(self.data)], capture_output=True, text=True, check=False
-        )
+        return self.run(*arguments, "--data", str(self.data))
+
+    def run(self, *arguments: str) -> str:
+        """What a command prints that has nothing to do with this server's data; it must end well."""
+        done = subprocess.run([*self._hutong, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -1,25 +1,18 @@
 """Kill -9 at any moment: what was acknowledged is in state and in history exactly once, and the chain holds."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
 import httpx
 import polars as pl
-import psycopg
 import pytest
-from deltalake import DeltaTable
 
-from hutong.engines.sense.observations import CHANGED, Block
-from hutong.kernel.clock import HOUR, FrozenClock, SystemClock, instant
-from hutong.kernel.ledger import Position
-from hutong.store.lake import LakeHistory
-from hutong.store.sql.database import SqlDatabase
-from hutong.store.sql.ledger import SqlLedger
+from hutong.kernel.clock import HOUR, SystemClock, instant
+from tests.fault.keeping import kept
 from tests.fault.senders import PROPERTY, TYPE, Observed, Sender
 from tests.server import Server
-from tests.services import running_postgres
 
 SENDERS = 4
 HURRIED = """
@@ -110,38 +103,17 @@ class Siege:
         """Nothing is missing, nothing is there twice, neither in files nor beside them, and the chain holds."""
         due = set().union(*(sender.acknowledged for sender in self.senders))
         maybe = {one for sender in self.senders for one in sender.doubtful}
-        kept = self._kept().filter(pl.col("attribute") == PROPERTY)
-        there = [Observed(*row) for row in kept.select("entity", "at").iter_rows()]
+        rows = kept(self.server.data, self._address)
+        told = rows.filter(pl.col("attribute") == PROPERTY)
+        there = [Observed(*row) for row in told.select("entity", "at").iter_rows()]
         assert len(there) == len(set(there)), "an observation is kept twice"
         assert due - set(there) == set(), "acknowledged, and not in the history"
         assert set(there) - due - maybe == set(), "in the history, and never sent"
-        assert kept["number"].to_list() == [one.value for one in there]
-        derived = self._kept().filter(pl.col("attribute") == "occupancy").select("entity", "at")
+        assert told["number"].to_list() == [one.value for one in there]
+        derived = rows.filter(pl.col("attribute") == "occupancy").select("entity", "at")
         assert not derived.is_duplicated().any()
         print(self.server.command("verify", *self._store))
         print(self.server.command("rebuild", *self._store))
-
-    def _kept(self) -> pl.DataFrame:
-        """Every row that is kept: those in the lake's files, and those that only the ledger has, none left out."""
-        folder = self.server.data / "history"
-        database = SqlDatabase(self._address)
-        ledger = SqlLedger(database)
-        lake = LakeHistory(folder, FrozenClock(SystemClock().now()))
-        lanes = ledger.lanes()
-        marks = lake.watermarks(list(lanes))
-        lake.close()
-        frames = [pl.read_parquet(folder / file) for file in DeltaTable(str(folder)).file_uris()]
-        for lane in lanes:
-            after = max(0, marks[lane])
-            while entries := ledger.read(lane, after, 500, (CHANGED,)):
-                frames += [
-                    Block.decode(payload).history(Position(lane, row.n))
-                    for row, payload in entries
-                    if payload is not None
-                ]
-                after = entries[-1].row.n
-        database.close()
-        return pl.concat([frame.select("entity", "attribute", "at", "number") for frame in frames])
 
 
 def besiege(siege: Siege, rounds: int) -> None:
@@ -160,6 +132,10 @@ def test_what_was_acknowledged_is_there_once_however_often_it_is_killed(tmp_path
     besiege(Siege(tmp_path, seed=1), rounds=8)
 
 
+def test_the_same_on_postgresql(tmp_path: Path, durable: Callable[[str], str]) -> None:
+    besiege(Siege(tmp_path, seed=1, store=durable("siege")), rounds=5)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", range(2, 8))
@@ -167,21 +143,8 @@ def test_the_same_many_times_more(tmp_path: Path, seed: int) -> None:
     besiege(Siege(tmp_path, seed), rounds=40)
 
 
-@pytest.fixture(scope="module")
-def durable() -> Iterator[Callable[[str], str]]:
-    """A PostgreSQL cluster that waits for the disk, and a function that makes a database there."""
-    with running_postgres() as address:
-
-        def made(name: str) -> str:
-            with psycopg.connect(address("postgres").replace("+psycopg", ""), autocommit=True) as admin:
-                admin.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-            return address(name)
-
-        yield made
-
-
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", [1, 2])
-def test_the_same_on_postgresql(tmp_path: Path, durable: Callable[[str], str], seed: int) -> None:
+def test_the_same_many_times_more_on_postgresql(tmp_path: Path, durable: Callable[[str], str], seed: int) -> None:
     besiege(Siege(tmp_path, seed, durable(f"siege_{seed}")), rounds=20)

@@ -1,7 +1,7 @@
 """Commands that work on a city's data, beside a running server or without one: token, verify, rebuild."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from hutong.cli.composition import DATA, Composition, cities_option
 from hutong.cli.runtime import choose_city, kept_city, load, locate_in, locked, usable
 from hutong.engines.sense.changes import Changer
 from hutong.engines.sense.compile import compile_types
-from hutong.engines.sense.rebuild import KINDS, Rebuild, canonical, differences, file_hash, read_checkpoint
+from hutong.engines.sense.rebuild import KINDS, Rebuild, differences, file_hash, read_checkpoint
 from hutong.engines.sense.upkeep import noted_files
 from hutong.kernel.access import SYSTEM, Access, Actor, QueuedAccessLog
 from hutong.kernel.clock import DAY, SystemClock, iso
@@ -22,6 +22,7 @@ from hutong.kernel.errors import IntegrityBroken, NotFound
 from hutong.kernel.housekeeping import Housekeeper, Within
 from hutong.kernel.ids import TimeOrderedIds
 from hutong.kernel.ledger import SEALED, Ledger, Sealed, latest_seal
+from hutong.kernel.packs import City, Packs
 from hutong.kernel.packs.faults import Faults
 from hutong.kernel.tokens import Tokens
 from hutong.kernel.writer import Writer
@@ -32,6 +33,7 @@ from hutong.store.sql.database import SqlDatabase
 from hutong.store.sql.documents import SqlDocuments
 from hutong.store.sql.entities import SqlEntities
 from hutong.store.sql.ledger import SqlLedger
+from hutong.store.sql.state import state_of
 
 LANE = "desk"
 
@@ -112,7 +114,7 @@ def create_token(
 @store_option
 def list_tokens(data: Path, store: str) -> None:
     """Every token: id, name, roles, and whether it still holds."""
-    _existing(data, store)
+    existing(data, store)
     with open_desk(data, store) as desk:
         for one in SqlTokens(desk.database).all():
             state = (
@@ -129,7 +131,7 @@ def list_tokens(data: Path, store: str) -> None:
 @store_option
 def revoke_token(id: str, data: Path, store: str) -> None:
     """End a token now."""
-    _existing(data, store)
+    existing(data, store)
     with open_desk(data, store) as desk:
         desk.within("access.token_revoked", lambda tx: desk.tokens.revoke(tx, SYSTEM, id))
 
@@ -139,22 +141,12 @@ def revoke_token(id: str, data: Path, store: str) -> None:
 @store_option
 def verify(data: Path, store: str) -> None:
     """Walk the ledger's chains, and check the files of history and checkpoints against it."""
-    _existing(data, store)
+    existing(data, store)
     with open_desk(data, store) as desk:
-        ledger = Ledger(desk.ledger, LANE)
-        faults = list(ledger.verify())
-        lake = LakeHistory(data / "history", SystemClock())
-        faults += [
-            str(fault)
-            for fault in lake.verify({path: digest.hex() for path, digest in noted_files(desk.ledger).items()})
-        ]
-        lake.close()
-        seal = latest_seal(ledger.entries(kinds=(SEALED,)))
-        if seal is not None:
-            faults += _checkpoint_faults(data, seal)
+        faults = faults_of(desk)
         lanes = desk.ledger.lanes()
     click.echo(f"{sum(lanes.values())} events in {len(lanes)} lanes")
-    _end_with(faults, "the chain holds, and what stands on it is what it says")
+    end_with(faults, "the chain holds, and what stands on it is what it says")
 
 
 @click.command()
@@ -174,35 +166,62 @@ def rebuild(
     composition: Composition, data: Path, store: str, city: str, cities: tuple[Path, ...], folders: tuple[Path, ...]
 ) -> None:
     """Rebuild state from the newest checkpoint and the ledger after it, and compare it with what is served."""
-    _existing(data, store)
+    existing(data, store)
     packs = load(folders, composition)
     chosen = choose_city(kept_city(data, city), packs, composition.with_cities(cities))
+    with open_desk(data, store) as desk:
+        outcome = rebuilt(desk, packs, chosen)
+    click.echo(f"{outcome.applied} events applied {'on a checkpoint' if outcome.sealed else 'from the beginning'}")
+    for name, digest in outcome.served.items():
+        click.echo(f"{name}  {digest}")
+    end_with(outcome.faults, "what is served is what the ledger tells")
+
+
+def faults_of(desk: Desk) -> list[str]:
+    """What does not hold of the ledger's chains, the files of history and the newest checkpoint."""
+    ledger = Ledger(desk.ledger, LANE)
+    faults = list(ledger.verify())
+    lake = LakeHistory(desk.data / "history", SystemClock())
+    faults += [
+        str(fault) for fault in lake.verify({path: digest.hex() for path, digest in noted_files(desk.ledger).items()})
+    ]
+    lake.close()
+    seal = latest_seal(ledger.entries(kinds=(SEALED,)))
+    return [*faults, *(_checkpoint_faults(desk.data, seal) if seal is not None else ())]
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """State rebuilt beside what is served: events applied, whether on a checkpoint, served hashes, differences."""
+
+    applied: int
+    sealed: bool
+    served: Mapping[str, str]
+    faults: list[str]
+
+
+def rebuilt(desk: Desk, packs: Packs, city: City | None) -> Rebuilt:
+    """Rebuild state from the newest checkpoint and the ledger after it, and compare it with what is served."""
     overlays = compile_types(packs, Faults())
-    with open_desk(data, store) as desk, tempfile.TemporaryDirectory() as folder, desk.database.snapshot():
-        live, live_alerts = SqlEntities(desk.database), SqlAlerts(desk.database, SystemClock())
+    with tempfile.TemporaryDirectory() as folder, desk.database.snapshot():
         scratch = SqlDatabase(f"sqlite:///{Path(folder) / 'rebuilt.db'}")
-        entities, alerts = SqlEntities(scratch), SqlAlerts(scratch, SystemClock())
-        live_documents, documents = SqlDocuments(desk.database), SqlDocuments(scratch)
-        changer = Changer(overlays, True, chosen.declared.code if chosen else "", locate_in(chosen))
-        work = Rebuild(changer, scratch, entities, alerts, documents)
+        entities = SqlEntities(scratch)
+        changer = Changer(overlays, True, city.declared.code if city else "", locate_in(city))
+        work = Rebuild(changer, scratch, entities, SqlAlerts(scratch, SystemClock()), SqlDocuments(scratch))
         ledger = Ledger(desk.ledger, LANE)
         seal = latest_seal(ledger.entries(kinds=(SEALED,)))
         if seal is not None:
-            work.start_from(read_checkpoint(data / "checkpoints" / seal.checkpoint))
+            work.start_from(read_checkpoint(desk.data / "checkpoints" / seal.checkpoint))
         applied = work.follow(ledger.entries(seal.upto if seal else None, kinds=KINDS))
-        served = canonical(live, live_alerts, live_documents)
-        rebuilt = canonical(entities, alerts, documents)
+        served, again = state_of(desk.database), state_of(scratch)
         faults = [
-            f"{name}: served {served[name][:16]}…, rebuilt {rebuilt[name][:16]}…"
+            f"{name}: served {served[name][:16]}…, rebuilt {again[name][:16]}…"
             for name in served
-            if served[name] != rebuilt[name]
+            if served[name] != again[name]
         ]
-        faults += [f"differs: {id_}" for id_ in differences(live, entities)] if faults else []
+        faults += [f"differs: {id_}" for id_ in differences(SqlEntities(desk.database), entities)] if faults else []
         scratch.close()
-    click.echo(f"{applied} events applied {'on a checkpoint' if seal else 'from the beginning'}")
-    for name, digest in served.items():
-        click.echo(f"{name}  {digest}")
-    _end_with(faults, "what is served is what the ledger tells")
+    return Rebuilt(applied, seal is not None, served, faults)
 
 
 def _checkpoint_faults(data: Path, seal: Sealed) -> list[str]:
@@ -212,7 +231,8 @@ def _checkpoint_faults(data: Path, seal: Sealed) -> list[str]:
     return [] if file_hash(file) == seal.checkpoint_hash else [f"{file}: not the checkpoint that was sealed"]
 
 
-def _existing(data: Path, store: str) -> None:
+def existing(data: Path, store: str) -> None:
+    """Raises NotFound where no city keeps data."""
     if not store and not (data / "hutong.db").exists():
         raise NotFound(
             "there are no data of a city here",
@@ -222,7 +242,8 @@ def _existing(data: Path, store: str) -> None:
         )
 
 
-def _end_with(faults: list[str], good: str) -> None:
+def end_with(faults: Sequence[str], good: str) -> None:
+    """Tell the faults and raise IntegrityBroken, or say that all is well."""
     for fault in faults:
         click.echo(fault, err=True)
     if faults:

@@ -5,6 +5,7 @@ import sys
 import click
 
 from hutong import __version__
+from hutong.cli.backup import backup, drill, restore
 from hutong.cli.check import check, new_pack
 from hutong.cli.composition import Composition
 from hutong.cli.desk import rebuild, token, verify
@@ -24,7 +25,7 @@ def hutong(context: click.Context) -> None:
     context.obj = Composition(form=pack_format(), harness=harness)
 
 
-for command in (up, replay, token, check, new_pack, reference, verify, rebuild):
+for command in (up, replay, token, check, new_pack, reference, verify, rebuild, backup, restore, drill):
     hutong.add_command(command)
 
 

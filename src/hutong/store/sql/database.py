@@ -112,7 +112,7 @@ class SqlDatabase:
     def _open(self, address: URL) -> None:
         """See that the database is there, and of this version. Raises Overloaded, IntegrityBroken."""
         try:
-            with _translated():
+            with translated():
                 self._migrate()
         except Overloaded as error:
             raise Overloaded(
@@ -133,7 +133,7 @@ class SqlDatabase:
     @contextmanager
     def begin(self) -> Iterator[SqlTransaction]:
         """The writing transaction; durable when the block is left. Only one thread may use it."""
-        with _translated():
+        with translated():
             if not self.sqlite and _driver(self._writing).closed:
                 self._renew()
             cursor = self._writing.cursor()
@@ -174,7 +174,7 @@ class SqlDatabase:
 
     def read(self, prepared: Prepared, *values: Any) -> list[Any]:
         """Rows of a query outside any transaction, on this thread's own connection."""
-        with _translated():
+        with translated():
             try:
                 return self._read(prepared, values)
             except psycopg.OperationalError:
@@ -246,7 +246,7 @@ class SqlDatabase:
         """Keep a setting with the data; for the time before the writer starts."""
         if self.setting(name) != value:  # a start writes nothing that is there: the disk may be full
             made = (sqlite if self.sqlite else postgresql).insert(tables.setting).values(name=name, value=value)
-            with _translated(), self.engine.begin() as connection:
+            with translated(), self.engine.begin() as connection:
                 connection.execute(made.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
 
     def size_bytes(self) -> int:
@@ -260,6 +260,13 @@ class SqlDatabase:
         cursor = self.reader().cursor()
         cursor.execute(sql)
         return int(cursor.fetchone()[0])
+
+    def row_counts(self) -> dict[str, int]:
+        """How many rows each table has."""
+        return {
+            table.name: int(self.query(select(func.count()).select_from(table))[0][0])
+            for table in tables.metadata.sorted_tables
+        }
 
     def close(self) -> None:
         if self._checkpoints:
@@ -351,7 +358,7 @@ def _driver(connection: PoolProxiedConnection) -> Any:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Tell a full disk, a database that is away and a question without end from other faults."""
     try:
         yield

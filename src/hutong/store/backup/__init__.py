@@ -1,0 +1,1 @@
+"""Backups: a city's data as of one moment, in a folder."""
