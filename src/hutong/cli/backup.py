@@ -38,34 +38,34 @@ class Told(msgspec.Struct, frozen=True):
 
 
 @click.command()
-@click.argument("into", metavar="DESTINATION", type=_into)
+@click.argument("destination", type=_into)
 @click.option("--keep", type=click.IntRange(1), help="Delete all but so many of the newest backups there, afterwards.")
 @data_option
 @store_option
-def backup(into: Path, keep: int | None, data: Path, store: str) -> None:
+def backup(destination: Path, keep: int | None, data: Path, store: str) -> None:
     """Save everything as of now into a new folder of DESTINATION; the server may go on serving.
 
     Files that an earlier backup there has already are linked and take no space again.
     """
     existing(data, store)
     with open_desk(data, store) as desk, _progress() as progress:
-        made = make_backup(data, desk.database, into, SystemClock(), progress)
+        made = make_backup(data, desk.database, destination, SystemClock(), progress)
         manifest = read_manifest(made)
         _note(desk, BACKED_UP, made, manifest)
-    gone = prune(into, keep) if keep else []
+    gone = prune(destination, keep) if keep else []
     click.echo(f"{made}: {_told(manifest)}" + (f"; {len(gone)} older deleted" if gone else ""))
 
 
 @click.command()
-@click.argument("saved", metavar="BACKUP", type=_from)
+@click.argument("backup", type=_from)
 @click.option("--data", type=_into, required=True, help="A new folder for the data.")
 @click.option("--store", default="", help="Address of an empty database, where it is not to be in the data folder.")
-def restore(saved: Path, data: Path, store: str) -> None:
+def restore(backup: Path, data: Path, store: str) -> None:
     """Bring a backup back into a new data folder; of a folder of backups, the newest.
 
     The backup may come from SQLite and go into PostgreSQL, or the other way round.
     """
-    one = _chosen(saved)
+    one = _chosen(backup)
     with _progress() as progress:
         manifest = bring_back(one, data, store, progress)
     with open_desk(data, store) as desk:
@@ -75,7 +75,7 @@ def restore(saved: Path, data: Path, store: str) -> None:
 
 
 @click.command()
-@click.argument("saved", metavar="BACKUP", type=_from)
+@click.argument("backup", type=_from)
 @cities_option
 @click.option(
     "--packs",
@@ -85,13 +85,13 @@ def restore(saved: Path, data: Path, store: str) -> None:
     help="A further folder of packs; may be repeated.",
 )
 @click.pass_obj
-def drill(composition: Composition, saved: Path, cities: tuple[Path, ...], folders: tuple[Path, ...]) -> None:
+def drill(composition: Composition, backup: Path, cities: tuple[Path, ...], folders: tuple[Path, ...]) -> None:
     """Restore a backup (of a folder of backups, the newest) to a place aside, and see whether all of it is there.
 
     Compares hashes of files, rows of tables and hashes of state with what was saved, walks the ledger's chains, checks
     the history, and rebuilds state from the ledger.
     """
-    one = _chosen(saved)
+    one = _chosen(backup)
     packs = load(folders, composition)
     with tempfile.TemporaryDirectory(prefix="hutong-drill-") as folder:
         data = Path(folder) / "data"
