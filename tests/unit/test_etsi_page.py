@@ -36,7 +36,7 @@ def test_a_case_has_its_folder_its_version_and_its_reason(cases: list[Case]) -> 
     assert [case.id for case in cases] == ["001_01_01", "001_01_02", "001_01_03", "001_01_04", "060_01_01"]
     assert [class_of(case) for case in cases] == [UNTAGGED, UNTAGGED, TAGGED, LATER, LATER]
     assert cases[0].group == "ContextInformation/Provision/Entities"
-    assert cases[4].group == "CommonBehaviours"
+    assert cases[4].group == "CommonBehaviours/Tenancy"
     assert cases[1].reason == "expected: 201 != 504 | of http://…/x/urn:x:…"
     assert len(cases[3].reason) == REASON_LENGTH_MAX
 
@@ -46,7 +46,7 @@ def test_only_what_passed_counts_as_passed(cases: list[Case]) -> None:
     assert str(found[""][UNTAGGED]) == "1 of 2"
     assert found[""][UNTAGGED].share == "50.0%"
     assert str(found["ContextInformation/Provision/Entities"][TAGGED]) == "1 of 1"
-    assert str(found["CommonBehaviours"][LATER]) == "0 of 1"
+    assert str(found["CommonBehaviours/Tenancy"][LATER]) == "0 of 1"
 
 
 def test_the_page_lists_each_failing_case_with_what_is_known_of_it(cases: list[Case]) -> None:

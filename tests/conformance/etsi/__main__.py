@@ -1,7 +1,6 @@
 """`./dev etsi FOLDER [parts]`: run the public ETSI suite that lies in a folder, and write the page of the reference."""
 
 import argparse
-import sys
 import tempfile
 import tomllib
 from pathlib import Path
@@ -49,4 +48,4 @@ def _tell(cases: list[Case]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

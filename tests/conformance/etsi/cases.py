@@ -26,7 +26,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def group(self) -> str:
-        return "/".join(self.folder.split("/")[:3])
+        return "/".join(self.folder.split("/")[: 3 if self.folder.startswith("ContextInformation/") else 2])
 
 
 def read_cases(output: Path) -> list[Case]:
@@ -43,7 +43,7 @@ def _cases(suite: ElementTree.Element, source: str) -> Iterator[Case]:
         yield Case(
             id=id,
             name=name,
-            folder=str(PurePath(source.partition(ROOT)[2]).parent.parent),
+            folder=str(PurePath(source.partition(ROOT)[2]).parent),
             since=max((_version(tag.text or "") for tag in test.findall("tag")), default=()),
             passed=passed,
             reason="" if passed else _reason("" if status is None else status.text or ""),
