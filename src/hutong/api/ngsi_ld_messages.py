@@ -140,7 +140,7 @@ async def query_body(request: Call, contexts: Contexts) -> tuple[Any, Context]:
 def reply(request: Call, content: bytes, how: Answer, context: Context, *links: str) -> Reply:
     """An answer with what was asked for, its @context and its neighbours told in Link headers."""
     all_links = [one for one in (how.link(context), *links) if one]
-    headers = {**_echo(request), **({"Link": ", ".join(all_links)} if all_links else {})}
+    headers = {**echo(request), **({"Link": ", ".join(all_links)} if all_links else {})}
     return Response(content, media_type=how.media_type, headers=headers)
 
 
@@ -164,15 +164,20 @@ def neighbours(request: Call, limit: int, offset: int, more: bool, how: Answer) 
     return page_links(request.scope["path"], pairs, limit, offset, more=more, media_type=how.media_type)
 
 
+def made(request: Call, address: str) -> Reply:
+    """201 for what now stands under an address."""
+    return Response(b"", status_code=201, media_type=JSON, headers={**echo(request), "Location": address})
+
+
 def empty(request: Call) -> Empty:
-    return Response(None, status_code=204, headers=_echo(request))
+    return Response(None, status_code=204, headers=echo(request))
 
 
 def created(request: Call, outcome: Changed) -> Reply:
     """The reply to a creation: 201, or 207 where some attributes were not taken. Raises its error."""
     if outcome.error is not None:
         raise outcome.error
-    headers = {**_echo(request), "Location": f"{PATH}/entities/{quote(outcome.id, safe=':')}"}
+    headers = {**echo(request), "Location": f"{PATH}/entities/{quote(outcome.id, safe=':')}"}
     if outcome.refused:
         told = batch_result([outcome.id], [(outcome.id, _refusal(outcome))])
         return Response(msgspec.json.encode(told), status_code=207, media_type=JSON, headers=headers)
@@ -186,7 +191,7 @@ def updated(request: Call, outcome: Changed) -> Reply:
     if not outcome.refused:
         return empty(request)
     told = update_result(outcome, lambda key: full_name(split_key(key)[0]))
-    return Response(msgspec.json.encode(told), status_code=207, media_type=JSON, headers=_echo(request))
+    return Response(msgspec.json.encode(told), status_code=207, media_type=JSON, headers=echo(request))
 
 
 def done(request: Call, outcome: Changed) -> Empty:
@@ -213,10 +218,10 @@ def batch_done(
             success.append(outcome.id)
     if errors:
         told: Any = batch_result(list(dict.fromkeys(success)), errors)
-        return Response(msgspec.json.encode(told), status_code=207, media_type=JSON, headers=_echo(request))
+        return Response(msgspec.json.encode(told), status_code=207, media_type=JSON, headers=echo(request))
     told = list(dict.fromkeys(outcome.id for outcome in outcomes if outcome.created))
     if verb is Verb.CREATE or told:
-        return Response(msgspec.json.encode(told), status_code=201, media_type=JSON, headers=_echo(request))
+        return Response(msgspec.json.encode(told), status_code=201, media_type=JSON, headers=echo(request))
     return empty(request)
 
 
@@ -229,7 +234,7 @@ def _refusal(outcome: Changed) -> HutongError:
     )
 
 
-def _echo(request: Call) -> dict[str, str]:
+def echo(request: Call) -> dict[str, str]:
     """The tenant, told back (clause 6.3.14)."""
     name = request.headers.get("ngsild-tenant", "")
     return {"NGSILD-Tenant": name} if name else {}
@@ -251,7 +256,7 @@ _HTTP_TYPES = {404: "ResourceNotFound", 405: "OperationNotSupported"}
 
 def ngsi_problem(request: Call, error: Exception) -> Reply:
     """Any error as NGSI-LD tells it (clauses 5.5.3, 6.3.3): application/json, always with type, title and detail."""
-    headers = {name: value for name, value in _echo(request).items() if value.isprintable()}
+    headers = {name: value for name, value in echo(request).items() if value.isprintable()}
     if isinstance(error, LengthRequired | UnsupportedMediaType):
         return Response(b"", status_code=error.status, media_type=JSON, headers=headers)  # clause 6.3.4: bare
     if isinstance(error, HutongError):

@@ -1,23 +1,40 @@
 """`--context`: @contexts from local files, so that nothing is downloaded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from hutong.kernel.errors import InvalidInput
+from hutong.standards.ngsi_ld.errors import LdContextNotAvailable
 
 DOCUMENT_BYTES_MAX = 4 * 1024 * 1024
 WHERE = "--context"
 
 
-def read_contexts(given: Sequence[str]) -> dict[str, Any]:
-    """JSON-LD documents by address, of `URL=FILE` or of a folder whose paths are addresses (`example.org/c.jsonld`).
+class ContextFiles(dict[str, Any]):
+    """JSON-LD documents by address, each from a file."""
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        super().__init__({url: _document(file) for url, file in files.items()})
+        self._files = files
+
+    def reload(self, url: str) -> Any:
+        """Read one again. Raises LdContextNotAvailable where that fails; the old one stays then."""
+        try:
+            self[url] = _document(self._files[url])
+        except InvalidInput as error:
+            raise LdContextNotAvailable("the @context cannot be read again", seen=url, fix=error.fault.what) from error
+        return self[url]
+
+
+def read_contexts(given: Sequence[str]) -> ContextFiles:
+    """Documents of `URL=FILE`, or of a folder whose paths are addresses (`example.org/c.jsonld`).
 
     What is in a folder is known under https and http. Raises InvalidInput for a file that is no @context.
     """
-    return {url: _document(file) for one in given for url, file in _files(one)}
+    return ContextFiles({url: file for one in given for url, file in _files(one)})
 
 
 def _files(given: str) -> Iterator[tuple[str, Path]]:

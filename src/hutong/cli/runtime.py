@@ -135,7 +135,7 @@ class Runtime:
     """A running city: everything opened and connected. `start` begins its threads, `pulse` does what is due."""
 
     def __init__(self, settings: Settings, packs: Packs, city: City | None, clock: Clock, ids: Ids) -> None:
-        self.settings, self.packs, self.city, self.clock = settings, packs, city, clock
+        self.settings, self.packs, self.city, self.clock, self.ids = settings, packs, city, clock, ids
         faults = Faults()
         self.overlays = compile_types(packs, faults)
         types = entity_types(packs)

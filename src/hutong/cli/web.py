@@ -1,6 +1,6 @@
 """Connects a runtime to its routes and pages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from litestar import Litestar, Request, Response, Router, get
 from hutong.api.alerts import AlertRoutes
 from hutong.api.app import actor_of, answer_heads, application, problem
 from hutong.api.ngsi_ld import NgsiLd
+from hutong.api.ngsi_ld_contexts import NgsiLdContexts
 from hutong.api.ngsi_ld_messages import PATH as NGSI_LD
 from hutong.api.ngsi_ld_messages import keep_encoded_slashes, ngsi_problem
 from hutong.api.ngsi_ld_temporal import NgsiLdTemporal
@@ -21,6 +22,7 @@ from hutong.portal import compose
 from hutong.portal.ports import Portal
 from hutong.portal.routes import pages
 from hutong.standards.ngsi_ld.contexts import Contexts
+from hutong.standards.ngsi_ld.library import Files, Library, NoFiles
 
 SECRET_FILE = "portal.secret"
 MACHINE_PATHS = ("/ngsi-ld", "/health", "/api")
@@ -32,18 +34,28 @@ def health() -> Response[dict[str, str]]:
     return Response({"status": "ok"})
 
 
-def web(runtime: Runtime, documents: Mapping[str, Any] | None = None) -> Litestar:
+def web(runtime: Runtime, files: Files | None = None) -> Litestar:
     """The application of a runtime: standards for machines, and pages for people where there is a city.
 
-    `documents` are @contexts by address.
+    `files` are @contexts by address.
     """
-    contexts = Contexts(documents)
+    library = Library(files or NoFiles(), lambda tenant, id_: _kept_context(runtime, tenant, id_), runtime.clock)
+    contexts = Contexts(library, library.used)
     ngsi_ld = NgsiLd(runtime.sense, contexts)
-    site = _site(runtime, [ngsi_ld.router(), NgsiLdTemporal(runtime.sense, contexts, runtime.clock).router()])
+    others = [
+        NgsiLdTemporal(runtime.sense, contexts, runtime.clock).router(),
+        NgsiLdContexts(runtime.sense, contexts, library, runtime.ids).router(),
+    ]
+    site = _site(runtime, [ngsi_ld.router(), *others])
     whole = keep_encoded_slashes(site.asgi_handler)
     short = short_way(whole, ngsi_ld.short_routes(), "entity_id", runtime.identify, ngsi_problem)
     site.asgi_handler = answer_heads(short)
     return site
+
+
+def _kept_context(runtime: Runtime, tenant: str, id: str) -> bytes | None:
+    found = runtime.stores.documents.get(tenant, "context", id)
+    return None if found is None else found.body
 
 
 def _site(runtime: Runtime, standards: Sequence[Router]) -> Litestar:

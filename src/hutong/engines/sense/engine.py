@@ -129,6 +129,10 @@ class SenseEngine:
         assert isinstance(outcome, Alert)
         return outcome
 
+    def check_keeping(self, actor: Actor, tenant: str, kind: DocumentKind) -> None:
+        """Raises AccessDenied when the actor may not keep documents of this kind."""
+        self._access.require(actor, RULES[kind].write, tenant=tenant)
+
     async def keep_document(self, actor: Actor, document: Document, only: Literal["new", "known", ""] = "") -> Document:
         """Keep a document; the actor becomes its owner. Raises AccessDenied, AlreadyExists, NotFound, TooLarge."""
         self._access.require(actor, RULES[document.kind].write, tenant=document.tenant, what=document.id)

@@ -7,8 +7,8 @@ The core @context is protected: it is taken to stand last, and nothing in a user
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -47,12 +47,21 @@ class _Names(dict[str, str]):
 class Context:
     """A compiled @context. `expanded` and `compacted` are its memory, for loops that cannot afford a call.
 
-    `source` is what a client may be shown as @context; `url` is its address, where it is to be had under one.
+    `source` is what a client may be shown as @context; `url` is its address, where it is to be had under one;
+    `addresses` are those of all documents that it was made from.
     """
 
-    def __init__(self, terms: Mapping[str, str], prefixes: Mapping[str, str], source: Any, url: str = "") -> None:
+    def __init__(
+        self,
+        terms: Mapping[str, str],
+        prefixes: Mapping[str, str],
+        source: Any,
+        url: str = "",
+        addresses: Iterable[str] = (),
+    ) -> None:
         self.source = source
         self.url = url
+        self.addresses = tuple(addresses)
         self._terms = dict(terms)
         self._prefixes = sorted(prefixes.items(), key=lambda item: (len(item[0]), item[0]))
         self._by_uri: dict[str, str] = {}
@@ -128,17 +137,26 @@ def full_name(stored: str) -> str:
 CORE_CONTEXT = Context(CORE_TERMS, {t: CORE_TERMS[t] for t in ("ngsi-ld", "geojson")}, CORE_URL, CORE_URL)
 
 
+class Documents(Protocol):
+    """JSON-LD documents by address, each with a member @context; None for an address not known."""
+
+    def get(self, url: str, /) -> Any: ...
+
+
 class Contexts:
     """Compiles the @contexts of requests from documents at hand; it fetches nothing.
 
-    `documents`: JSON-LD documents by address, each with a member @context. The mapping is read at every compilation,
-    so it may grow; what was compiled stays until `forget`.
+    `documents` are asked at every compilation, so they may grow; what was compiled stays until `forget`. `used` hears
+    of the addresses in every @context that a request names.
     """
 
     core: Context = CORE_CONTEXT
 
-    def __init__(self, documents: Mapping[str, Any] | None = None) -> None:
-        self._documents = documents if documents is not None else {}
+    def __init__(
+        self, documents: Documents | None = None, used: Callable[[tuple[str, ...]], None] | None = None
+    ) -> None:
+        self._documents: Documents = documents if documents is not None else {}
+        self._used = used
         self._kept: OrderedDict[str | bytes, Context] = OrderedDict()
 
     def resolve(self, value: Any) -> Context:
@@ -149,22 +167,25 @@ class Contexts:
         if value is None or (type(value) is str and is_core_url(value)):
             return CORE_CONTEXT
         key = value if type(value) is str else msgspec.json.encode(value)
-        if len(key) > CONTEXT_KEPT_BYTES_MAX:
-            return self._compile(value)
-        kept = self._kept.get(key)
-        if kept is None:
-            kept = self._kept[key] = self._compile(value)
-            if len(self._kept) > CONTEXTS_KEPT_MAX:
-                self._kept.popitem(last=False)
-        else:
+        found = self._kept.get(key)
+        if found is not None:
             self._kept.move_to_end(key)
-        return kept
+        else:
+            found = self.compile(value)
+            if len(key) <= CONTEXT_KEPT_BYTES_MAX:
+                self._kept[key] = found
+                if len(self._kept) > CONTEXTS_KEPT_MAX:
+                    self._kept.popitem(last=False)
+        if self._used is not None and found.addresses:
+            self._used(found.addresses)
+        return found
 
     def forget(self) -> None:
         """Drop what was compiled, after documents changed."""
         self._kept.clear()
 
-    def _compile(self, value: Any) -> Context:
+    def compile(self, value: Any) -> Context:
+        """As `resolve`, without keeping what comes of it, and without counting as use."""
         reader = _Reader(self._documents)
         reader.read(value, "@context", 0)
         terms = {**reader.terms, **CORE_TERMS}
@@ -173,14 +194,15 @@ class Contexts:
         parts = value if isinstance(value, list) else [value]
         source = value if any(type(p) is str and is_core_url(p) for p in parts) else [*parts, CORE_URL]
         url = next((p for p in parts if type(p) is str), "") if len(parts) == 1 else ""
-        return Context(terms, prefixes, source, url)
+        return Context(terms, prefixes, source, url, reader.addresses)
 
 
 class _Reader:
     """Reads term definitions (JSON-LD 1.1 API, 4.2), as far as NGSI-LD allows them."""
 
-    def __init__(self, documents: Mapping[str, Any]) -> None:
+    def __init__(self, documents: Documents) -> None:
         self._documents = documents
+        self.addresses: dict[str, None] = {}
         self._vocabulary = DEFAULT_VOCABULARY
         self._in_hand: set[str] = set()  # terms being defined
         self.terms: dict[str, str] = dict(CORE_TERMS)
@@ -223,6 +245,7 @@ class _Reader:
                 seen=url,
                 allowed="a JSON object with a member @context",
             )
+        self.addresses[url] = None
         self.read(document["@context"], where, depth + 1)
 
     def _read_terms(self, given: Mapping[str, Any], where: str) -> None:
