@@ -22,6 +22,7 @@ from hutong.engines.sense.ports import (
     HistoryStore,
     Tick,
 )
+from hutong.engines.sense.subscriptions import Remind, Snapshot, Subscriptions
 from hutong.engines.sense.watch import LIVE_LAG_MAX, Watch, states_of
 from hutong.kernel.clock import Clock
 from hutong.kernel.commands import Request
@@ -49,10 +50,18 @@ class Watched:
         self.blocks: list[Block] = []
         self.spans: list[range] = []  # where in its block each change stands
         self.at: list[int] = []
+        self.snapshots: list[Snapshot | None] = []  # where somebody is to be told
         self.marks = 0  # all that any value seen carries
         self._rows: list[list[Any]] = []
 
-    def add(self, entity: Working, block: Block, begin: int, before: Mapping[str, tuple[Any, int]]) -> None:
+    def add(
+        self,
+        entity: Working,
+        block: Block,
+        begin: int,
+        before: Mapping[str, tuple[Any, int]],
+        snapshot: Snapshot | None,
+    ) -> None:
         doc, overlay, at = entity.doc, self.overlay, entity.row.observed_at
         assert doc is not None
         if at is None:
@@ -61,6 +70,7 @@ class Watched:
         self.blocks.append(block)
         self.spans.append(range(begin, len(block)))
         self.at.append(at)
+        self.snapshots.append(snapshot)
         row: list[Any] = []
         for key in overlay.columns:
             attribute = doc.get(key)
@@ -102,10 +112,11 @@ class SenseHandler:
         undeclared: bool,
         locate: Locate,
         published: Published,
+        subscriptions: Subscriptions,
     ) -> None:
         self.changer = Changer(overlays, undeclared, city, locate)
         self._overlays, self._entities, self._alerts, self._history = overlays, entities, alerts, history
-        self._clock, self._city, self._published = clock, city, published
+        self._clock, self._city, self._published, self._subscriptions = clock, city, published, subscriptions
         self._watch = Watch(ids)
         self._group = _Group()
         self._heard: dict[str, int] = {}  # the latest observation of each source since the start
@@ -134,6 +145,8 @@ class SenseHandler:
                 outcomes.append(self._change(tx, request, command))
             elif isinstance(command, Tick):
                 outcomes.append(self._tick(tx))
+            elif isinstance(command, Remind):
+                outcomes.append(self._subscriptions.remind(tx, command, group.now))
             else:
                 outcomes.append(self._act(tx, request, command))
         self._compute(tx)
@@ -159,6 +172,7 @@ class SenseHandler:
                     )
                 )
         self._emit_alerts(emit)
+        self._subscriptions.tell(tx, group.snapshots, group.now)
         self._save(tx)
         return outcomes
 
@@ -198,6 +212,7 @@ class SenseHandler:
         if block is None:
             block = group.blocks[key] = Block(command.tenant, command.source, group.now)
         entities = group.entities[command.tenant]
+        subscribed = self._subscriptions.of(command.tenant)
         for change in command.changes:
             entity = entities.get(change.id)
             if entity is None:
@@ -206,14 +221,18 @@ class SenseHandler:
             if change.verb == "delete" and entity.row.rules:
                 self._watch.end(entity.row, group.now, lambda id_: self._alert(tx, id_))
             begin = len(block)
+            held = subscribed.hold(entity) if subscribed is not None else None
             outcome = apply(change, entity, block, command.marks)
             outcomes.append(outcome)
+            snapshot = subscribed.snapshot(entity, held, outcome) if subscribed is not None else None
+            if snapshot is not None:
+                group.snapshots.append(snapshot)
             overlay = entity.overlay
             if overlay is not None and overlay.computes and outcome.changed and entity.doc is not None:
                 watched = group.watched.get(overlay.name)
                 if watched is None:
                     watched = group.watched[overlay.name] = Watched(overlay)
-                watched.add(entity, block, begin, before)
+                watched.add(entity, block, begin, before, snapshot)
         return outcomes
 
     def _tick(self, tx: Transaction) -> int:
@@ -279,11 +298,14 @@ class SenseHandler:
         derive, overlay = self.changer.derive, watched.overlay
         doubts = [truths for name in (key, *overlay.doubts[key]) if (truths := outside.get(name))]
         suspects = [any(row) for row in zip(*doubts, strict=True)] if doubts else [False] * len(values)
-        for entity, block, at, value, suspect in zip(
-            watched.entities, watched.blocks, watched.at, values, suspects, strict=True
+        for entity, block, at, snapshot, value, suspect in zip(
+            watched.entities, watched.blocks, watched.at, watched.snapshots, values, suspects, strict=True
         ):
             if entity.overlay is overlay and entity.doc is not None:
+                old = entity.doc.get(key)
                 derive(entity, block, key, value, at, suspect)
+                if snapshot is not None:
+                    snapshot.follow(key, old, entity.doc.get(key))
 
     def _suspect(self, watched: Watched, key: str, outside: Sequence[bool]) -> None:
         """Mark values outside their range, in state and in the rows that history gets, and take marks away."""
@@ -292,9 +314,11 @@ class SenseHandler:
                 return
             outside = [False] * len(watched.entities)
         told: set[str] = set()
-        for entity, block, span, is_outside in zip(
-            watched.entities, watched.blocks, watched.spans, outside, strict=True
+        for entity, block, span, snapshot, is_outside in zip(
+            watched.entities, watched.blocks, watched.spans, watched.snapshots, outside, strict=True
         ):
+            if snapshot is not None and is_outside:
+                snapshot.doubt(key)
             attribute = entity.doc.get(key) if entity.doc is not None else None
             if attribute is None or entity.overlay is not watched.overlay:
                 continue
@@ -468,6 +492,7 @@ class _Group:
         self.written: list[tuple[Block, Position]] = []
         self.alerts: list[Alert] = []
         self.known: dict[str, Alert] = {}
+        self.snapshots: list[Snapshot] = []  # what subscriptions may be told of
 
     def dirty(self) -> Iterator[Working]:
         """Entities that changed."""

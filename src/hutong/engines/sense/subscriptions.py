@@ -1,0 +1,417 @@
+"""Subscriptions: who is told of which changes, found in memory while a change is in hand.
+
+A subscription is a kept document (`documents.py`); here they stand compiled, by tenant and type, so that a change costs
+one look-up where nobody asked for its type. Everything in this module but `get`, `due` and `Notice` runs on the
+writer's thread.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
+from enum import IntFlag
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import msgspec
+
+from hutong.engines.sense.changes import Working, types_of
+from hutong.engines.sense.conditions import pattern, predicate
+from hutong.engines.sense.documents import Document, DocumentStore
+from hutong.engines.sense.geometry import admits, geometry_in
+from hutong.engines.sense.overlay import SUSPECT
+from hutong.engines.sense.ports import Attribute, Changed, EntityRow, Filter, GeoFilter
+from hutong.kernel.access import Actor
+from hutong.kernel.outbox import Outbox, Parcel
+from hutong.kernel.transactions import Transaction
+
+KIND: Final = "subscription"
+_ENCODER = msgspec.json.Encoder()
+
+Doc: TypeAlias = dict[str, Attribute]
+
+
+class On(IntFlag):
+    """What a subscription is told of (ETSI GS CIM 009, table 5.2.12-1)."""
+
+    ENTITY_CREATED = 1
+    ENTITY_DELETED = 2
+    ATTRIBUTE_CREATED = 4
+    ATTRIBUTE_UPDATED = 8
+    ATTRIBUTE_DELETED = 16
+
+
+class Selector(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Entities of these ids, or ids of a pattern, and of these types (alternatives of types that must all be there)."""
+
+    ids: tuple[str, ...] = ()
+    id_pattern: str = ""
+    types: tuple[tuple[str, ...], ...] = ()
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who wants to be told of what; the body of a document of kind `subscription`.
+
+    No `selectors`: any entity; no `watched`: any attribute; `datasets`: only instances of these datasetIds ("" is the
+    default one). With an `interval` (microseconds) it is told every so often instead of on changes. `previous`: values
+    as they were before are told too. `wire` is the subscription in the words of the standard it came by.
+    """
+
+    id: str
+    selectors: tuple[Selector, ...] = ()
+    watched: tuple[str, ...] = ()
+    on: int = On.ATTRIBUTE_CREATED | On.ATTRIBUTE_UPDATED
+    where: Filter | None = None
+    geo: GeoFilter | None = None
+    scopes: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    previous: bool = False
+    active: bool = True
+    expires_at: int | None = None
+    interval: int = 0
+    throttling: int = 0
+    wire: dict[str, Any] = {}
+
+    def holds(self, now: int) -> bool:
+        """Whether it is neither paused nor expired."""
+        return self.active and (self.expires_at is None or now < self.expires_at)
+
+
+class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What happened to one entity, as it stood then: the body of a parcel. Without a `row` it is a periodic one.
+
+    `changed` are keys of attributes created or updated, `gone` those deleted as they were, `before` (where asked for)
+    what `changed` had been. Of a deleted entity `row` is what it was, and `gone` is empty.
+    """
+
+    at: int
+    row: EntityRow | None = None
+    created: bool = False
+    deleted: bool = False
+    changed: tuple[str, ...] = ()
+    gone: dict[str, Attribute] = {}
+    before: dict[str, Attribute] = {}
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A subscription with whom it belongs to and when it was last written."""
+
+    tenant: str
+    subscription: Subscription
+    owner: Actor | None
+    created_at: int
+    modified_at: int
+
+    @property
+    def channel(self) -> str:
+        return channel_of(self.tenant, self.subscription.id)
+
+
+class Remind(msgspec.Struct, frozen=True, kw_only=True, tag="sense.remind"):
+    """Command: tell a subscription with an interval once. The outcome is True."""
+
+    tenant: str = ""
+    id: str
+
+
+def channel_of(tenant: str, id: str) -> str:
+    """The outbox channel of a subscription."""
+    return f"{KIND}:{tenant}:{id}"
+
+
+def read_channel(channel: str) -> tuple[str, str]:
+    """Tenant and id of the subscription that a channel is for."""
+    _, tenant, id_ = channel.split(":", 2)
+    return tenant, id_
+
+
+def read_document(document: Document) -> Kept:
+    """A kept document as a subscription."""
+    subscription = msgspec.json.decode(document.body, type=Subscription)
+    return Kept(document.tenant, subscription, document.owner, document.created_at, document.modified_at)
+
+
+class Snapshot:
+    """An entity before and after one change of a group. What is derived later is followed."""
+
+    __slots__ = ("before", "created", "deleted", "doc", "row")
+
+    def __init__(self, row: EntityRow, before: Doc, doc: Doc | None, created: bool) -> None:
+        self.row, self.created, self.deleted = copy(row), created, doc is None
+        self.before, self.doc = before, dict(before if doc is None else doc)
+
+    def follow(self, key: str, old: Attribute | None, new: Attribute | None) -> None:
+        """An attribute was derived: from what it was before this change to what it is after it."""
+        for doc, attribute in ((self.before, old), (self.doc, new)):
+            if attribute is None:
+                doc.pop(key, None)
+            else:
+                doc[key] = attribute
+
+    def doubt(self, key: str) -> None:
+        """The value lies outside its range."""
+        if (attribute := self.doc.get(key)) is not None and not attribute.marks & SUSPECT:
+            self.doc[key] = msgspec.structs.replace(attribute, marks=attribute.marks | SUSPECT)
+
+
+class _Delta(NamedTuple):
+    """What a snapshot's change did, by attribute key."""
+
+    created: tuple[str, ...]
+    updated: tuple[str, ...]
+    gone: tuple[str, ...]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> "_Delta":
+        before, doc = snapshot.before, snapshot.doc
+        if snapshot.deleted:
+            return cls((), (), tuple(before))
+        created = tuple(key for key in doc if key not in before)
+        updated = tuple(key for key, one in doc.items() if before.get(key, one) is not one)
+        return cls(created, updated, tuple(key for key in before if key not in doc))
+
+
+class _Compiled:
+    """A subscription ready to be asked."""
+
+    __slots__ = ("_datasets", "_on", "_tests", "_watched", "channel", "kept", "places", "previous")
+
+    def __init__(self, kept: Kept) -> None:
+        one = kept.subscription
+        self.kept, self.channel, self.previous = kept, kept.channel, one.previous
+        self.places: list[list[_Compiled]] = []
+        self._on, self._watched, self._datasets = one.on, frozenset(one.watched), frozenset(one.datasets)
+        self._tests = tuple(_tests(one))
+
+    def wants(self, snapshot: Snapshot, delta: _Delta) -> bool:
+        """Whether it is to be told of this change."""
+        return self._moved(snapshot, delta) and all(test(snapshot) for test in self._tests)
+
+    def _moved(self, snapshot: Snapshot, delta: _Delta) -> bool:
+        on = self._on
+        if (snapshot.deleted and on & On.ENTITY_DELETED) or (snapshot.created and on & On.ENTITY_CREATED):
+            return True
+        return (
+            (bool(on & On.ATTRIBUTE_UPDATED) and self._watches(delta.updated))
+            or (bool(on & On.ATTRIBUTE_CREATED) and self._watches(delta.created))
+            or (bool(on & On.ATTRIBUTE_DELETED) and self._watches(delta.gone))
+        )
+
+    def _watches(self, keys: Sequence[str]) -> bool:
+        watched, datasets = self._watched, self._datasets
+        if not datasets:
+            return bool(keys) and (
+                not watched or any(key in watched or key.partition("@")[0] in watched for key in keys)
+            )
+        for key in keys:
+            name, _, dataset = key.partition("@")
+            if dataset in datasets and (not watched or name in watched):
+                return True
+        return False
+
+
+def _tests(one: Subscription) -> Iterator[Callable[[Snapshot], bool]]:
+    if one.selectors:
+        selects = tuple(map(_selects, one.selectors))
+        yield lambda snapshot: any(select(snapshot.row) for select in selects)
+    if one.scopes:
+        matches = tuple(map(pattern, map(_scope_pattern, one.scopes)))
+        yield lambda snapshot: any(match(snapshot.row.scopes) for match in matches)
+    if one.where is not None:
+        answers = predicate(one.where)
+        yield lambda snapshot: answers(snapshot.doc)
+    if one.geo is not None:
+        yield _lies(one.geo)
+
+
+def _lies(geo: GeoFilter) -> Callable[[Snapshot], bool]:
+    admitted = admits(geo)
+
+    def lies(snapshot: Snapshot) -> bool:
+        found = geometry_in(snapshot.doc, geo.attribute)
+        return found is not None and admitted(found)
+
+    return lies
+
+
+def _selects(selector: Selector) -> Callable[[EntityRow], bool]:
+    ids = frozenset(selector.ids)
+    matches = pattern(selector.id_pattern) if selector.id_pattern and not ids else None
+    alternatives = tuple(map(frozenset, selector.types))
+
+    def selects(row: EntityRow) -> bool:
+        if (ids and row.id not in ids) or (matches is not None and not matches(row.id)):
+            return False
+        if not alternatives:
+            return True
+        types = {row.type} if not row.types else set(types_of(row))
+        return any(wanted <= types for wanted in alternatives)
+
+    return selects
+
+
+def _scope_pattern(scope: str) -> str:
+    """A scope query as a pattern over the JSON list of scopes, as the stores have it."""
+    inner = f'{scope[:-2]}(/[^"]*)?' if scope.endswith("/#") else scope
+    return '"' + inner.replace("+", '[^/"]+') + '"'
+
+
+class _Bucket:
+    """Subscriptions that may concern one type: those that name ids, by id, and the others."""
+
+    __slots__ = ("by_id", "rest")
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, list[_Compiled]] = {}
+        self.rest: list[_Compiled] = []
+
+    def put(self, compiled: _Compiled, ids: Iterable[str]) -> None:
+        for place in [self.by_id.setdefault(id_, []) for id_ in ids] or [self.rest]:
+            place.append(compiled)
+            compiled.places.append(place)
+
+    def find(self, id_: str) -> list[_Compiled]:
+        named = self.by_id.get(id_)
+        return self.rest if not named else [*named, *self.rest]
+
+
+class OfTenant:
+    """The subscriptions of one tenant."""
+
+    def __init__(self) -> None:
+        self._by_type: dict[str, _Bucket] = {}
+        self._any = _Bucket()
+
+    def put(self, compiled: _Compiled) -> None:
+        for selector in compiled.kept.subscription.selectors or (Selector(),):
+            for together in selector.types or ((),):
+                bucket = self._by_type.setdefault(together[0], _Bucket()) if together else self._any
+                bucket.put(compiled, selector.ids)
+
+    def hold(self, entity: Working) -> Doc | None:
+        """The document before a change, where somebody may be told of it."""
+        doc = entity.doc
+        return None if doc is None or not self._concerns(entity.row) else dict(doc)
+
+    def snapshot(self, entity: Working, held: Doc | None, outcome: Changed) -> Snapshot | None:
+        """The entity after a change; None where nobody is to be told."""
+        if not (outcome.changed or outcome.created):
+            return None
+        if held is not None or (entity.doc is not None and self._concerns(entity.row)):
+            return Snapshot(entity.row, held or {}, entity.doc, outcome.created)
+        return None
+
+    def candidates(self, row: EntityRow) -> Iterable[_Compiled]:
+        found = list(self._any.find(row.id))
+        for name in types_of(row):
+            if (bucket := self._by_type.get(name)) is not None:
+                found += bucket.find(row.id)
+        return dict.fromkeys(found) if len(found) > 1 else found
+
+    def _concerns(self, row: EntityRow) -> bool:
+        by_type, any_type = self._by_type, self._any
+        if row.type in by_type or any_type.rest or any_type.by_id:
+            return True
+        return bool(row.types) and any(name in by_type for name in types_of(row))
+
+
+class Subscriptions:
+    """All subscriptions, kept as the documents are: hand `heard` to the documents' listeners."""
+
+    def __init__(self, documents: DocumentStore, outbox: Outbox) -> None:
+        self._documents, self._outbox = documents, outbox
+        self._tenants: dict[str, OfTenant] = {}
+        self._compiled: dict[tuple[str, str], _Compiled] = {}
+        self._beats: dict[tuple[str, str], int] = {}  # of those with an interval: how often it has passed
+        for document in documents.each(KIND):
+            self._take(document)
+
+    def heard(self, kind: str, tenant: str, id_: str) -> None:
+        """A document was kept or dropped."""
+        if kind == KIND:
+            self._forget(tenant, id_)
+            document = self._documents.get(tenant, KIND, id_)
+            if document is not None:
+                self._take(document)
+
+    def get(self, tenant: str, id_: str) -> Kept | None:
+        """A subscription as it stands now; from any thread."""
+        found = self._compiled.get((tenant, id_))
+        return found.kept if found is not None else None
+
+    def of(self, tenant: str) -> OfTenant | None:
+        """Those of a tenant; None where nobody subscribes to changes."""
+        return self._tenants.get(tenant)
+
+    def due(self, now: int) -> list[tuple[Remind, int]]:
+        """Reminders whose time has come since the last call, each with the number of its beat."""
+        found = []
+        for (tenant, id_), told in list(self._beats.items()):
+            kept = self.get(tenant, id_)
+            if kept is not None and (beat := _beat(kept, now)) > told and kept.subscription.holds(now):
+                self._beats[tenant, id_] = beat
+                found.append((Remind(tenant=tenant, id=id_), beat))
+        return found
+
+    def remind(self, tx: Transaction, command: Remind, now: int) -> bool:
+        """Put a periodic notice."""
+        kept = self.get(command.tenant, command.id)
+        if kept is not None and kept.subscription.holds(now):
+            self._outbox.put(tx, [Parcel(kept.channel, msgspec.msgpack.encode(Notice(now)), now)])
+        return True
+
+    def tell(self, tx: Transaction, snapshots: Sequence[Snapshot], now: int) -> None:
+        """Put a notice for each subscription that is to be told, in order."""
+        parcels: list[Parcel] = []
+        for snapshot in snapshots:
+            subscribed = self._tenants.get(snapshot.row.tenant)
+            if subscribed is None:
+                continue
+            delta = _Delta.of(snapshot)
+            bodies: dict[bool, bytes] = {}
+            for one in subscribed.candidates(snapshot.row):
+                if one.kept.subscription.holds(now) and self._outbox.takes(one.channel) and one.wants(snapshot, delta):
+                    body = bodies.get(one.previous)
+                    if body is None:
+                        body = bodies[one.previous] = _body(snapshot, delta, one.previous, now)
+                    parcels.append(Parcel(one.channel, body, now))
+        if parcels:
+            self._outbox.put(tx, parcels)
+
+    def _take(self, document: Document) -> None:
+        kept = read_document(document)
+        compiled = _Compiled(kept)
+        key = (document.tenant, document.id)
+        self._compiled[key] = compiled
+        if kept.subscription.interval:
+            self._beats[key] = _beat(kept, document.modified_at)
+        else:
+            self._tenants.setdefault(document.tenant, OfTenant()).put(compiled)
+
+    def _forget(self, tenant: str, id_: str) -> None:
+        self._beats.pop((tenant, id_), None)
+        gone = self._compiled.pop((tenant, id_), None)
+        if gone is not None:
+            for place in gone.places:
+                place.remove(gone)
+
+
+def _beat(kept: Kept, now: int) -> int:
+    return (now - kept.created_at) // kept.subscription.interval
+
+
+def _body(snapshot: Snapshot, delta: _Delta, previous: bool, now: int) -> bytes:
+    row, before = snapshot.row, snapshot.before
+    row.doc = _ENCODER.encode(snapshot.doc).decode()
+    notice = Notice(
+        at=now,
+        row=row,
+        created=snapshot.created,
+        deleted=snapshot.deleted,
+        changed=delta.created + delta.updated,
+        gone={} if snapshot.deleted else {key: before[key] for key in delta.gone},
+        before={key: before[key] for key in delta.updated} if previous else {},
+    )
+    return msgspec.msgpack.encode(notice)
+
+
+def read_notice(body: bytes) -> Notice:
+    """The notice in a parcel."""
+    return msgspec.msgpack.decode(body, type=Notice)
