@@ -20,16 +20,20 @@ from hutong.engines.sense.ports import (
     HistoryQuery,
     Tick,
 )
+from hutong.engines.sense.subscriptions import Subscriptions
 from hutong.kernel.clock import FrozenClock
 from hutong.kernel.ids import CountedIds
 from hutong.kernel.ledger import Ledger
+from hutong.kernel.outbox import Outbox
 from hutong.kernel.packs import Packs
 from hutong.kernel.packs.faults import Faults
 from hutong.kernel.writer import Writer
 from hutong.store.sql.alerts import SqlAlerts
 from hutong.store.sql.database import SqlDatabase
+from hutong.store.sql.documents import SqlDocuments
 from hutong.store.sql.entities import SqlEntities
 from hutong.store.sql.ledger import SqlLedger
+from hutong.store.sql.outbox import SqlOutbox
 
 
 class KeptHistory:
@@ -85,6 +89,7 @@ class Sensing:
             undeclared=False,
             locate=lambda lon, lat: "",
             published=lambda changed, alerts: None,
+            subscriptions=Subscriptions(SqlDocuments(self._database), Outbox(SqlOutbox(self._database))),
         )
         self.writer = Writer(
             self._database,

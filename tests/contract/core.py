@@ -21,12 +21,14 @@ from hutong.engines.sense.ports import (
     Tick,
     Verb,
 )
+from hutong.engines.sense.subscriptions import Remind, Subscriptions
 from hutong.engines.sense.upkeep import Upkeep
 from hutong.kernel.clock import MINUTE, FrozenClock, instant
 from hutong.kernel.commands import Handler, Request
 from hutong.kernel.housekeeping import Housekeeper
 from hutong.kernel.ids import CountedIds
 from hutong.kernel.ledger import Ledger
+from hutong.kernel.outbox import Outbox
 from hutong.kernel.writer import Writer
 from hutong.store.lake import LakeHistory
 from hutong.store.sql.alerts import SqlAlerts
@@ -34,6 +36,7 @@ from hutong.store.sql.database import SqlDatabase
 from hutong.store.sql.documents import SqlDocuments
 from hutong.store.sql.entities import SqlEntities
 from hutong.store.sql.ledger import SqlLedger
+from hutong.store.sql.outbox import SqlOutbox
 
 NOON = instant("2026-05-01T12:00:00+08:00")
 TANK = {
@@ -72,6 +75,8 @@ class Core:
         self.documents = SqlDocuments(self.database)
         self.lake = LakeHistory(folder / "history", self.clock)
         self.published: list[Any] = []
+        self.outbox = Outbox(SqlOutbox(self.database))
+        self.subscriptions = Subscriptions(self.documents, self.outbox)
         self.handler = SenseHandler(
             self.overlays,
             self.entities,
@@ -83,13 +88,15 @@ class Core:
             undeclared=undeclared,
             locate=lambda lon, lat: "330106" if lon > 120 else "",
             published=lambda changed, alerts: self.published.append((changed, alerts)),
+            subscriptions=self.subscriptions,
         )
         house = Housekeeper(self.ledger_store, self.ledger_store, self.clock, "330100")
-        handlers: dict[type, Handler] = dict.fromkeys((ChangeEntities, Tick, AlertAction), self.handler)
+        handlers: dict[type, Handler] = dict.fromkeys((ChangeEntities, Tick, Remind, AlertAction), self.handler)
         handlers |= dict.fromkeys(house.COMMANDS, house)
         self.kept = DocumentHandler(self.documents, self.clock, "330100")
         handlers |= dict.fromkeys(self.kept.COMMANDS, self.kept)
-        self.writer = Writer(self.database, self.ledger, self.ledger_store, self.clock, handlers)
+        self.kept.listeners.append(self.subscriptions.heard)
+        self.writer = Writer(self.database, self.ledger, self.ledger_store, self.clock, handlers, self.outbox.committed)
         self.writer.start()
         self.upkeep = Upkeep(
             self.overlays,
@@ -97,6 +104,7 @@ class Core:
             self.entities,
             self.alerts,
             self.documents,
+            self.subscriptions,
             self.ledger_store,
             self.ledger_store,
             self.writer,

@@ -32,6 +32,7 @@ from hutong.engines.sense.engine import SenseEngine
 from hutong.engines.sense.followers import Followers
 from hutong.engines.sense.handler import SenseHandler
 from hutong.engines.sense.ports import AlertAction, ChangeEntities, Tick
+from hutong.engines.sense.subscriptions import Remind, Subscriptions
 from hutong.engines.sense.upkeep import Upkeep
 from hutong.kernel.access import Access, Actor, QueuedAccessLog
 from hutong.kernel.accounts import Accounts
@@ -147,6 +148,8 @@ class Runtime:
         self._remember_packs()
         locate = locate_in(city)
         self.kept = DocumentHandler(stores.documents, clock, self.code)
+        self.subscriptions = Subscriptions(stores.documents, stores.outbox)
+        self.kept.listeners.append(self.subscriptions.heard)
         ledger = Ledger(stores.ledger, stores.database.lane)
         self.writer = Writer(
             stores.database, ledger, stores.ledger, clock, self._handlers(ids, locate), stores.outbox.committed
@@ -168,6 +171,7 @@ class Runtime:
             stores.entities,
             stores.alerts,
             stores.documents,
+            self.subscriptions,
             stores.ledger,
             stores.ledger,
             self.writer,
@@ -203,11 +207,12 @@ class Runtime:
             undeclared=self.settings.open,
             locate=locate,
             published=self.followers.publish,
+            subscriptions=self.subscriptions,
         )
         house = Housekeeper(stores.ledger, stores.ledger, self.clock, self.code)
         books = Bookkeeper(stores.accounts, self.clock, self.code)
         outgoing = OutboxHandler(stores.outbox, self.clock, self.code)
-        handlers: dict[type, Handler] = dict.fromkeys((ChangeEntities, Tick, AlertAction), sense)
+        handlers: dict[type, Handler] = dict.fromkeys((ChangeEntities, Tick, Remind, AlertAction), sense)
         handlers |= dict.fromkeys(house.COMMANDS, house)
         handlers |= dict.fromkeys(books.COMMANDS, books)
         handlers |= dict.fromkeys(self.kept.COMMANDS, self.kept)

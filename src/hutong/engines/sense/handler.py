@@ -1,6 +1,5 @@
 """The sense engine inside the append transaction: a whole group of commands at a time."""
 
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
@@ -8,6 +7,7 @@ from typing import Any, cast
 import msgspec
 import polars as pl
 
+from hutong.engines.sense import outcomes
 from hutong.engines.sense.changes import Changer, Locate, Working
 from hutong.engines.sense.observations import CHANGED, Block
 from hutong.engines.sense.overlay import SUSPECT, Overlay, Rule
@@ -26,7 +26,7 @@ from hutong.engines.sense.subscriptions import Remind, Snapshot, Subscriptions
 from hutong.engines.sense.watch import LIVE_LAG_MAX, Watch, states_of
 from hutong.kernel.clock import Clock
 from hutong.kernel.commands import Request
-from hutong.kernel.errors import Fault, HutongError, NotFound, error_of
+from hutong.kernel.errors import HutongError, NotFound
 from hutong.kernel.expressions import AT
 from hutong.kernel.ids import Ids
 from hutong.kernel.ledger import Event, Position
@@ -125,30 +125,25 @@ class SenseHandler:
         return max(1, len(command.changes)) if isinstance(command, ChangeEntities) else 1
 
     def encode(self, outcome: Any) -> bytes:
-        return zlib.compress(
-            msgspec.msgpack.encode([_kept(one) for one in outcome] if isinstance(outcome, list) else outcome), 1
-        )
+        return outcomes.encode(outcome)
 
     def decode(self, outcome: bytes) -> Any:
-        found = msgspec.msgpack.decode(zlib.decompress(outcome))
-        if isinstance(found, list):
-            return [_changed(*one) for one in found]
-        return msgspec.convert(found, Alert) if isinstance(found, dict) else found
+        return outcomes.decode(outcome)
 
     def handle(self, tx: Transaction, requests: Sequence[Request], emit: Emit) -> Sequence[Any | HutongError]:
         self._group = group = _Group(now=self._clock.now())
         self._load(tx, requests)
-        outcomes: list[Any] = []
+        answers: list[Any] = []
         for request in requests:
             command = request.command
             if isinstance(command, ChangeEntities):
-                outcomes.append(self._change(tx, request, command))
+                answers.append(self._change(tx, request, command))
             elif isinstance(command, Tick):
-                outcomes.append(self._tick(tx))
+                answers.append(self._tick(tx))
             elif isinstance(command, Remind):
-                outcomes.append(self._subscriptions.remind(tx, command, group.now))
+                answers.append(self._subscriptions.remind(tx, command, group.now))
             else:
-                outcomes.append(self._act(tx, request, command))
+                answers.append(self._act(tx, request, command))
         self._compute(tx)
         self._drop_repeats()
         self._history.room(sum(len(block) for block in group.blocks.values()))
@@ -174,7 +169,7 @@ class SenseHandler:
         self._emit_alerts(emit)
         self._subscriptions.tell(tx, group.snapshots, group.now)
         self._save(tx)
-        return outcomes
+        return answers
 
     def committed(self) -> None:
         group, self._group = self._group, _Group()
@@ -206,7 +201,7 @@ class SenseHandler:
             }
 
     def _change(self, tx: Transaction, request: Request, command: ChangeEntities) -> list[Changed]:
-        group, apply, outcomes = self._group, self.changer.apply, []
+        group, apply, done = self._group, self.changer.apply, []
         key = (request.actor, command.source, command.tenant, request.caused_by)
         block = group.blocks.get(key)
         if block is None:
@@ -223,7 +218,7 @@ class SenseHandler:
             begin = len(block)
             held = subscribed.hold(entity) if subscribed is not None else None
             outcome = apply(change, entity, block, command.marks)
-            outcomes.append(outcome)
+            done.append(outcome)
             snapshot = subscribed.snapshot(entity, held, outcome) if subscribed is not None else None
             if snapshot is not None:
                 group.snapshots.append(snapshot)
@@ -233,7 +228,7 @@ class SenseHandler:
                 if watched is None:
                     watched = group.watched[overlay.name] = Watched(overlay)
                 watched.add(entity, block, begin, before, snapshot)
-        return outcomes
+        return done
 
     def _tick(self, tx: Transaction) -> int:
         """Rules that wait for time alone: `for` that has run out, things that fell silent."""
@@ -463,22 +458,6 @@ def _truths(column: pl.Series) -> list[bool]:
 
 def _why(overlay: Overlay, rule: Rule, frame: pl.DataFrame, i: int) -> str:
     return overlay.why(rule, frame.row(i, named=True))
-
-
-def _kept(one: Changed) -> tuple[Any, ...]:
-    """All of an outcome, so that a repeat of the command is told the same, faults included."""
-    refused = {key: error.fault for key, error in one.refused.items()}
-    return one.id, one.created, one.changed, refused, one.error and one.error.fault
-
-
-def _changed(id: str, created: bool, changed: list[str], refused: dict[str, Any], error: Any) -> Changed:
-    return Changed(
-        id=id,
-        created=created,
-        changed=tuple(changed),
-        refused={key: error_of(msgspec.convert(fault, Fault)) for key, fault in refused.items()},
-        error=error and error_of(msgspec.convert(error, Fault)),
-    )
 
 
 class _Group:

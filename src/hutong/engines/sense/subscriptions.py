@@ -5,6 +5,7 @@ one look-up where nobody asked for its type. Everything in this module but `get`
 writer's thread.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from enum import IntFlag
@@ -23,6 +24,7 @@ from hutong.kernel.outbox import Outbox, Parcel
 from hutong.kernel.transactions import Transaction
 
 KIND: Final = "subscription"
+log = logging.getLogger(__name__)
 _ENCODER = msgspec.json.Encoder()
 
 Doc: TypeAlias = dict[str, Attribute]
@@ -376,7 +378,11 @@ class Subscriptions:
             self._outbox.put(tx, parcels)
 
     def _take(self, document: Document) -> None:
-        kept = read_document(document)
+        try:
+            kept = read_document(document)
+        except msgspec.DecodeError:  # it stays listed, and whoever asks for it hears that it is broken
+            log.exception("the subscription %s cannot be read: nobody is told", document.id)
+            return
         compiled = _Compiled(kept)
         key = (document.tenant, document.id)
         self._compiled[key] = compiled

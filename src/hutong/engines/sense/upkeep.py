@@ -16,6 +16,7 @@ from hutong.engines.sense.observations import CHANGED, Block
 from hutong.engines.sense.overlay import Overlay
 from hutong.engines.sense.ports import AlertStore, EntityStore, HistoryStore, Tick
 from hutong.engines.sense.rebuild import KINDS, write_checkpoint
+from hutong.engines.sense.subscriptions import Subscriptions
 from hutong.kernel.clock import DAY, HOUR, SECOND, Clock
 from hutong.kernel.commands import Request
 from hutong.kernel.errors import HutongError
@@ -24,6 +25,7 @@ from hutong.kernel.ledger import LedgerStore, Position, Sealed
 from hutong.kernel.writer import Writer
 
 TICK_EVERY = 5 * SECOND
+REMIND_EVERY = SECOND
 COMPACT_EVERY = 60 * SECOND
 OPTIMISE_EVERY = 6 * HOUR
 RETAIN_EVERY = DAY
@@ -81,6 +83,7 @@ class Upkeep:
         entities: EntityStore,
         alerts: AlertStore,
         documents: DocumentStore,
+        subscriptions: Subscriptions,
         ledger: LedgerStore,
         cursors: CursorStore,
         writer: Writer,
@@ -91,12 +94,14 @@ class Upkeep:
     ) -> None:
         self._overlays, self._lake = overlays, lake
         self._entities, self._alerts, self._documents = entities, alerts, documents
+        self._subscriptions = subscriptions
         self._ledger, self._cursors, self._writer, self._clock = ledger, cursors, writer, clock
         self._folder, self._snapshot, self._size = checkpoints, snapshot, size
         now = clock.now()
         self._telling = threading.Lock()
         self._due: dict[Callable[[], object], int] = {
             self.tick: now,
+            self.remind: now,
             self.compact: now + COMPACT_EVERY,
             self.checkpoint: now,
             self.optimise: now + OPTIMISE_EVERY,
@@ -104,6 +109,7 @@ class Upkeep:
         }
         self._every: dict[Callable[[], object], int] = {
             self.tick: TICK_EVERY,
+            self.remind: REMIND_EVERY,
             self.compact: COMPACT_EVERY,
             self.checkpoint: COMPACT_EVERY,
             self.optimise: OPTIMISE_EVERY,
@@ -132,7 +138,7 @@ class Upkeep:
 
     def pulse(self) -> None:
         """Do what is due. A fault is logged and tried again next time."""
-        self._do(self.tick, self.compact)
+        self._do(self.tick, self.remind, self.compact)
         if self._size() - self._sealed_size > CHECKPOINT_BYTES:
             self._do(self.checkpoint)
 
@@ -154,6 +160,17 @@ class Upkeep:
         """Let time pass for rules; gives how many alerts moved."""
         moved: int = self._ask(Tick())
         return moved
+
+    def remind(self) -> None:
+        """Tell subscriptions with an interval whose time has come; keyed, so that one process alone does it."""
+        asked = [
+            self._writer.submit(
+                Request(command=command, actor=ACTOR, key=f"remind:{command.tenant}:{command.id}:{beat}")
+            )
+            for command, beat in self._subscriptions.due(self._clock.now())
+        ]
+        for future in asked:
+            future.result()
 
     def compact(self) -> None:
         self._lake.compact(self._ledger.lanes())
