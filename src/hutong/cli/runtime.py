@@ -164,6 +164,9 @@ class Runtime:
             stores.access,
             self.followers,
             locate,
+            self.subscriptions,
+            stores.outbox.store,
+            self._as_now,
         )
         self.upkeep = Upkeep(
             self.overlays,
@@ -260,6 +263,13 @@ class Runtime:
                 fix="send `Authorization: Bearer ht_…`",
             )
         return self.stores.tokens.verify(token.strip())
+
+    def _as_now(self, actor: Actor) -> Actor:
+        """An actor of the past as it stands now. Raises NotAuthenticated when no token speaks for it any more."""
+        access = self.stores.access
+        if access.open or actor.id == access.nobody.id:
+            return access.nobody
+        return access.holding(self.stores.tokens.actor(actor.id), actor.grants)
 
     def _remember_packs(self) -> None:
         """Refuse packs that changed so that stored values do not survive it; else remember them as they are now."""

@@ -12,6 +12,7 @@ from hutong.api.ngsi_ld import NgsiLd
 from hutong.api.ngsi_ld_contexts import NgsiLdContexts
 from hutong.api.ngsi_ld_messages import PATH as NGSI_LD
 from hutong.api.ngsi_ld_messages import keep_encoded_slashes, ngsi_problem
+from hutong.api.ngsi_ld_subscriptions import NgsiLdSubscriptions
 from hutong.api.ngsi_ld_temporal import NgsiLdTemporal
 from hutong.api.short_way import short_way
 from hutong.cli.runtime import Runtime
@@ -42,9 +43,12 @@ def web(runtime: Runtime, files: Files | None = None) -> Litestar:
     library = Library(files or NoFiles(), lambda tenant, id_: _kept_context(runtime, tenant, id_), runtime.clock)
     contexts = Contexts(library, library.used)
     ngsi_ld = NgsiLd(runtime.sense, contexts)
+    hosted = NgsiLdContexts(runtime.sense, contexts, library, runtime.ids)
+    subscribers = runtime.sense.subscribers
     others = [
         NgsiLdTemporal(runtime.sense, contexts, runtime.clock).router(),
-        NgsiLdContexts(runtime.sense, contexts, library, runtime.ids).router(),
+        NgsiLdSubscriptions(subscribers, contexts, hosted.address, runtime.clock, runtime.ids).router(),
+        hosted.router(),
     ]
     site = _site(runtime, [ngsi_ld.router(), *others])
     whole = keep_encoded_slashes(site.asgi_handler)

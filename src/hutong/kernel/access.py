@@ -302,6 +302,15 @@ class Access:
         held = [g for g in self._grants.held_by(holders) if g.purpose == purpose and now < g.expires_at]
         return msgspec.structs.replace(actor, grants=tuple(held))
 
+    def holding(self, actor: Actor, grants: Iterable[Grant]) -> Actor:
+        """The actor with those of these grants that still hold: not revoked, not expired."""
+        wanted = {grant.id for grant in grants}
+        if not wanted:
+            return actor
+        now = self._clock.now()
+        held = self._grants.held_by([holder for holder in (actor.id, actor.organisation) if holder])
+        return msgspec.structs.replace(actor, grants=tuple(g for g in held if g.id in wanted and now < g.expires_at))
+
     def grant(self, tx: Transaction, by: Actor, grant: Grant) -> Grant:
         """Keep a grant; id, creator and time of creation are filled in. Raises InvalidInput, AccessDenied."""
         self.require(by, "admin.grants", place=grant.place, what=grant.to)

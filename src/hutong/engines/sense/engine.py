@@ -38,9 +38,12 @@ from hutong.engines.sense.ports import (
 )
 from hutong.engines.sense.relations import relations
 from hutong.engines.sense.sight import Sight
+from hutong.engines.sense.subscribers import AsNow, Subscribers
+from hutong.engines.sense.subscriptions import Subscriptions
 from hutong.kernel.access import Access, Actor
 from hutong.kernel.commands import Request
 from hutong.kernel.errors import HutongError, InvalidInput, NotFound, TooLarge
+from hutong.kernel.outbox import OutboxStore
 from hutong.kernel.relations import Relation
 from hutong.kernel.writer import Writer
 
@@ -66,12 +69,18 @@ class SenseEngine:
         access: Access,
         followers: Followers,
         locate: Locate,
+        subscriptions: Subscriptions,
+        outbox: OutboxStore,
+        as_now: AsNow,
     ) -> None:
         self.overlays = overlays
         self._entities, self._alerts, self._documents, self._history = entities, alerts, documents, history
         self._writer, self._access, self._followers = writer, access, followers
         self._sight = Sight(overlays, access, locate)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        self.subscribers = Subscribers(
+            subscriptions, documents, entities, outbox, writer, access, self._sight, as_now, self._off
+        )
         for overlay in overlays.values():
             for key, check in overlay.checks.items():
                 if check.declaration.index:

@@ -132,6 +132,10 @@ class Sight:
                 actor, "sense.write", types=types, place=place, tenant=command.tenant, source=command.source
             )
 
+    def sees(self, actor: Actor, row: EntityRow, key: str) -> bool:
+        """Whether the actor may see an attribute of such an entity."""
+        return self._access.visible(actor, self._grade(row.type, key), row.place, row.type)
+
     def least(self, type_: str) -> Grade:
         """The grade of a type's most open property; undeclared types are closed."""
         overlay = self._overlays.get(type_)

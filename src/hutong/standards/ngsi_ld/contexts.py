@@ -192,7 +192,7 @@ class Contexts:
         prefixes = {t: uri for t, uri in reader.prefixes.items() if t not in CORE_TERMS}
         prefixes |= {t: CORE_TERMS[t] for t in ("ngsi-ld", "geojson")}
         parts = value if isinstance(value, list) else [value]
-        source = value if any(type(p) is str and is_core_url(p) for p in parts) else [*parts, CORE_URL]
+        source = value if reader.has_core else [*parts, CORE_URL]
         url = next((p for p in parts if type(p) is str), "") if len(parts) == 1 else ""
         return Context(terms, prefixes, source, url, reader.addresses)
 
@@ -203,6 +203,7 @@ class _Reader:
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
         self.addresses: dict[str, None] = {}
+        self.has_core = False  # somewhere among what is read, the core is named
         self._vocabulary = DEFAULT_VOCABULARY
         self._in_hand: set[str] = set()  # terms being defined
         self.terms: dict[str, str] = dict(CORE_TERMS)
@@ -227,6 +228,7 @@ class _Reader:
 
     def _read_document(self, url: str, where: str, depth: int) -> None:
         if is_core_url(url):
+            self.has_core = True
             return
         if not is_uri(url):
             raise InvalidInput("no address of an @context", where=where, seen=url, allowed="an absolute URL")

@@ -3,6 +3,7 @@
 The terms of v1.9.1 are included, so that what is written under either version reads the same.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -92,6 +93,9 @@ CORE_TERMS: Mapping[str, str] = {
 """Each term of the core @context and its URI (or JSON-LD keyword)."""
 
 
+_core_url = re.compile(re.escape(CORE_URL_STEM) + r"(-v\d+(\.\d+)*)?\.jsonld").fullmatch
+
+
 def is_core_url(url: str) -> bool:
     """Whether this is the address of the core @context, of any version."""
-    return url.replace("http://", "https://", 1).startswith(CORE_URL_STEM)
+    return _core_url(url.replace("http://", "https://", 1)) is not None

@@ -38,9 +38,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     def link(self, context: Context) -> str:
         """The Link header that tells the @context; "" where the body does, or where it has no address."""
-        if self.context_in_body or not context.url:
+        if self.context_in_body:
             return ""
-        return f'<{context.url}>; rel="{CONTEXT_REL}"; type="{LD_JSON}"'
+        return context_header(context.url)
+
+
+def context_header(url: str) -> str:
+    """A Link header that tells the address of an @context; "" for none."""
+    return f'<{url}>; rel="{CONTEXT_REL}"; type="{LD_JSON}"' if url else ""
 
 
 def context_of_body(content_type: str, link: str, contexts: Contexts, *, patch: bool = False) -> Context | None:

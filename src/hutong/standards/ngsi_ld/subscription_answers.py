@@ -25,8 +25,8 @@ def write_subscription(
 ) -> dict[str, Any]:
     """A Subscription as JSON-ready mapping. `own`: the reader is its owner and sees what is secret in it."""
     one, compact = kept.subscription, context.compact
-    told: dict[str, Any] = {"id": one.id, "type": "Subscription", **one.wire}
-    del told["@context"]
+    told: dict[str, Any] = {"id": one.id, "type": "Subscription"}
+    told |= {name: member for name, member in one.wire.items() if not name.startswith("@")}
     if "entities" in told:
         told["entities"] = [
             {**selector, "type": map_type_selection(selector["type"], compact)} for selector in told["entities"]

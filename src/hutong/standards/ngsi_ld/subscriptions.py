@@ -290,7 +290,7 @@ def _level(value: Any, _: Context) -> int:
 
 
 def _endpoint(value: Any, _: Context) -> dict[str, Any]:
-    endpoint: dict[str, Any] = msgspec.to_builtins(read_endpoint(value))
+    endpoint: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(read_endpoint(value)))
     return endpoint
 
 
