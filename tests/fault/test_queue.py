@@ -62,10 +62,14 @@ def send(url: str, n: int) -> httpx.Response:
     return httpx.post(address, json=batch, timeout=60, trust_env=False)
 
 
-def test_a_slow_disk_fills_the_queue_refusals_say_so_and_all_that_was_taken_is_kept(tmp_path: Path) -> None:
+def test_a_slow_disk_fills_the_queue_refusals_say_so_and_all_that_was_taken_is_kept(
+    tmp_path: Path, database_url: str
+) -> None:
     stall = tmp_path / "stalled"
     with (
-        Server(tmp_path / "data", "--open", main=STALLING.replace("STALLED", str(stall))) as server,
+        Server(
+            tmp_path / "data", "--open", "--store", database_url, main=STALLING.replace("STALLED", str(stall))
+        ) as server,
         ThreadPoolExecutor(CLIENTS) as clients,
     ):
         with stalled(stall):
