@@ -1,4 +1,7 @@
-"""Tables in files: CSV, NDJSON and Parquet, the first two with gzip or without, read in chunks of text.
+"""Tables in files: CSV, NDJSON, JSON, GeoJSON and Parquet, all but the last with gzip or without, in chunks of text.
+
+A JSON document is a list of objects, or an object with one such list in it. Of a feature of GeoJSON the properties
+are columns, besides `geometry`, and of a point `longitude` and `latitude`.
 
 A chunk is what mapping takes: the column ROW holds the line of the file at which a row begins (in Parquet the number
 of the row), from 1; all others are texts, missing where the file has nothing.
@@ -27,8 +30,9 @@ Encoding = Literal["utf-8", "gb18030"]
 
 ROWS_PER_CHUNK: Final = 2_000
 FILE_BYTES_MAX: Final = 64 << 30  # after gzip
-SUFFIXES: Final = (".csv", ".tsv", ".ndjson", ".jsonl", ".parquet")
-FORMATS: Final = "CSV, NDJSON or Parquet; .csv.gz and .ndjson.gz too"
+DOCUMENT_BYTES_MAX: Final = 256 << 20  # a JSON document is read as a whole
+SUFFIXES: Final = (".csv", ".tsv", ".ndjson", ".jsonl", ".json", ".geojson", ".parquet")
+FORMATS: Final = "CSV, NDJSON, JSON, GeoJSON or Parquet; .csv.gz, .ndjson.gz, .json.gz and .geojson.gz too"
 
 _NAMES: Final = {"utf-8": "UTF-8", "gb18030": "GB 18030"}
 _DELIMITERS: Final = ",;\t|"
@@ -50,8 +54,8 @@ def is_table(name: str) -> bool:
 
 
 def has_head(name: str) -> bool:
-    """Whether files of such a name tell their columns before the first row."""
-    return not name.lower().removesuffix(".gz").endswith((".ndjson", ".jsonl"))
+    """Whether files of such a name tell all their columns before the first row."""
+    return not name.lower().removesuffix(".gz").endswith((".ndjson", ".jsonl", ".json", ".geojson"))
 
 
 def examine(path: Path, encoding: Encoding) -> str:
@@ -95,6 +99,10 @@ def read_table(path: Path, encoding: Encoding = "utf-8", rows: int = ROWS_PER_CH
             yield from _parquet(path, rows)
             return
         raw, content = _opened(path)
+        if name.endswith((".json", ".geojson")):
+            with content:
+                yield from _document(content, path.name, rows, raw.tell)
+            return
         with content, io.TextIOWrapper(content, encoding=encoding, newline="") as text:
             first = text.readline().removeprefix("\ufeff")
             read = _csv if name.endswith((".csv", ".tsv")) else _ndjson
@@ -214,6 +222,43 @@ def _joined(found: list[dict[str, str]], numbers: list[int]) -> pl.DataFrame:
         {ROW: numbers, **{name: [row.get(name) for row in found] for name in names}},
         schema={ROW: pl.Int64, **dict.fromkeys(names, pl.String)},
     )
+
+
+# --- JSON ---
+
+
+def _document(content: IO[bytes], name: str, rows: int, tell: Callable[[], int]) -> Iterator[Chunk]:
+    read = content.read(DOCUMENT_BYTES_MAX + 1)
+    if len(read) > DOCUMENT_BYTES_MAX:
+        raise TooLarge(
+            "the document is too large", where=name, allowed=f"{DOCUMENT_BYTES_MAX} bytes", fix="save it as NDJSON"
+        )
+    try:
+        decoded = msgspec.json.decode(read)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise MalformedBody(f"not JSON: {error}", where=name, allowed="a JSON document") from None
+    lists = [decoded] if isinstance(decoded, list) else decoded.values() if isinstance(decoded, dict) else []
+    tables = [one for one in lists if isinstance(one, list) and one and all(isinstance(row, dict) for row in one)]
+    if len(tables) != 1:
+        raise MalformedBody(
+            "not one table", where=name, seen=f"{len(tables)} lists of objects", allowed="one list of objects in it"
+        )
+    found = [dict(_members(_feature(row), "")) for row in tables[0]]
+    for n in range(0, len(found), rows):
+        some = found[n : n + rows]
+        yield Chunk(_joined(some, list(range(n + 1, n + 1 + len(some)))), [], tell())
+
+
+def _feature(row: dict[str, Any]) -> dict[str, Any]:
+    """A feature of GeoJSON as a flat row; any other object as it is."""
+    geometry, properties = row.get("geometry"), row.get("properties")
+    if row.get("type") != "Feature" or not isinstance(properties, dict):
+        return row
+    flat = {**properties, "geometry": msgspec.json.encode(geometry).decode() if geometry else None}
+    match geometry:
+        case {"type": "Point", "coordinates": [lon, lat, *_]}:
+            flat |= {"longitude": lon, "latitude": lat}
+    return flat
 
 
 # --- Parquet ---
