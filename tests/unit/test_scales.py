@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hutong.engines.sense.compile import compile_types
 from hutong.kernel.clock import instant
 from hutong.kernel.errors import DeclarationFaults
-from hutong.kernel.expressions import AT, EXAMPLE, Column, Scales, ValueType, compile_expression
+from hutong.kernel.expressions import AT, EXAMPLE, Column, Scales, ValueType, compile_expression, compile_scales
 from hutong.kernel.packs.faults import Faults
 from tests.declared import declared
 from tests.expressions import ENGINES, same
@@ -164,3 +164,10 @@ def test_engines_agree_on_lookups(text: str, rows: list[dict[str, Any]]) -> None
     for polars, python, duckdb in zip(*(answers[name] for name in ("polars", "python", "duckdb")), strict=True):
         assert same(polars, python), text
         assert same(duckdb, python), text
+
+
+def test_what_nobody_has_recorded_is_a_setting_and_missing() -> None:
+    text = GOOD.replace("points = [[0, 0], [35, 50]]", 'unknown = { zh = "待定", en = "not set" }')
+    scales = compile_scales(declared(scales=text), Faults())
+    expression = compile_expression("scale('dust', dust) + 1", SCHEMA, where="here", scales=scales)
+    assert expression.explain({"dust": 30.0, AT: instant("2020-01-01T00:00:00Z")}).value is None

@@ -248,6 +248,9 @@ class Board:
                 and known.state != State.SILENT
                 and not any(known.suspect(property) or known.value(property) is None for property in asked)
             ]
+            if not declared.total:
+                figures[name] = Figure(len(telling), sum(known.type == declared.on for known in things), len(telling))
+                continue
             figures[name] = Figure(
                 sum(known.value(declared.total) for known in telling) if telling else None,
                 sum(known.value(declared.of) for known in telling) if telling and declared.of else None,

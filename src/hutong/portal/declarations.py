@@ -9,13 +9,28 @@ from hutong.kernel.packs import NAMED, Faults, Packs
 
 
 class FigureDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
-    """A key figure of a platform: a sum over its things that report; silent and suspect ones are left out."""
+    """A key figure of a platform: a sum over its things that report; silent and suspect ones are left out.
+
+    Without `total` it counts the things that report, of all that there are.
+    """
 
     on: Annotated[str, Meta(description="the type of the things it sums over")]
-    total: Annotated[str, Meta(description="the property summed")]
+    total: Annotated[
+        str, Meta(description="the property summed; without it, how many things report, of all that there are")
+    ] = ""
     of: Annotated[
         str, Meta(description="the property whose sum over the same things is the whole that it is a part of")
     ] = ""
+
+
+class ColourDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A property of listed values, each with a colour that a standard gives it."""
+
+    by: Annotated[str, Meta(description="the property, which has `values`")]
+    colours: Annotated[
+        dict[str, Annotated[str, Meta(pattern=r"^#[0-9a-f]{6}$", examples=["#ffcc00"])]],
+        Meta(description="a colour for each value"),
+    ]
 
 
 class ViewsFile(Struct, forbid_unknown_fields=True):
@@ -23,7 +38,11 @@ class ViewsFile(Struct, forbid_unknown_fields=True):
 
     figure: Annotated[
         dict[str, FigureDeclaration], Meta(description="key figures by name, most important first", extra=NAMED)
-    ]
+    ] = {}
+    colour: Annotated[
+        dict[str, ColourDeclaration],
+        Meta(description="for types by name: the property that colours its things on maps and in lists"),
+    ] = {}
 
 
 FILES = {"views.toml": ViewsFile}
@@ -34,6 +53,17 @@ def check_views(packs: Packs, faults: Faults) -> None:
     for pack, views in packs.of(ViewsFile):
         entities = next((file for file in pack.files.values() if isinstance(file, EntitiesFile)), None)
         types = entities.entity if entities else {}
+        for name, colour in views.colour.items():
+            declared = types[name].property.get(colour.by) if name in types else None
+            values = declared.values or [] if declared else []
+            for seen in [colour.by] if not values else [one for one in colour.colours if one not in values]:
+                faults.add(
+                    "unknown-property",
+                    "no such value, or a property without listed values",
+                    seen=seen,
+                    where=pack.where("views.toml", "colour", name),
+                    allowed=", ".join(values) or "a type of this pack, and a property of it with `values`",
+                )
         for name, figure in views.figure.items():
             numbers = (
                 [key for key, declared in types[figure.on].property.items() if declared.type in ("integer", "number")]

@@ -11,9 +11,9 @@ from hutong.engines.sense.declarations import (
     SimulateFile,
     SourcesFile,
 )
-from hutong.engines.sense.overlay import Overlay, Where
+from hutong.engines.sense.overlay import TIMES, Overlay, Where
 from hutong.kernel.errors import DeclarationFaults, HutongError
-from hutong.kernel.expressions import AT, compile_scales
+from hutong.kernel.expressions import compile_scales
 from hutong.kernel.packs import Pack, Packs
 from hutong.kernel.packs.faults import Faults, listed, meant
 from hutong.kernel.units import unit
@@ -54,10 +54,10 @@ def check(packs: Packs, faults: Faults) -> None:
 
 def _check_entity(pack: Pack, name: str, declaration: EntityDeclaration, faults: Faults) -> None:
     for key, one in declaration.property.items():
-        if key == AT:
+        if key in TIMES:
             faults.add(
                 "reserved-name",
-                "in expressions this is the time of observation",
+                "in expressions this is a time that Hutong knows itself",
                 where=pack.where("entities.toml", "entity", name, "property", key),
                 seen=key,
                 fix="take another name",

@@ -91,8 +91,8 @@ class Watched:
         for key in self.overlay.previous:
             names += (f"{key}__previous", f"{key}__elapsed_s")
         rows: dict[str, Sequence[Any]] = dict(zip(names, zip(*self._rows, strict=True), strict=True))
-        if self.overlay.timed:
-            rows[AT] = self.at
+        for key in self.overlay.times:
+            rows[key] = self.at if key == AT else [block.head.recorded_at for block in self.blocks]
         return self.overlay.frame(rows)
 
 

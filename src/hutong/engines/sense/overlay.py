@@ -12,7 +12,7 @@ from hutong.engines.sense.ports import Attribute, Mark
 from hutong.kernel.access import Grade
 from hutong.kernel.clock import duration, instant
 from hutong.kernel.errors import DeclarationFaults, Fault, HutongError, InvalidInput, OutOfRange
-from hutong.kernel.expressions import AT, NO_SCALES, Column, Expression, Scales, ValueType, compile_expression
+from hutong.kernel.expressions import AT, NO_SCALES, RECEIVED, Column, Expression, Scales, ValueType, compile_expression
 from hutong.kernel.units import convert, unit
 
 VALUE_TYPES = {
@@ -29,6 +29,8 @@ FRAME_TYPES = {
     ValueType.TEXT: pl.String,
     ValueType.BOOLEAN: pl.Boolean,
 }
+TIMES = (AT, RECEIVED)
+"""What expressions of a type may name beside its properties: when it was observed, and when that arrived."""
 
 Where = Callable[..., str]
 """Gives `pack/file.toml:line` of a key below a declaration, for faults."""
@@ -164,7 +166,7 @@ class Overlay:
             for key, one in declaration.property.items()
             if one.type in VALUE_TYPES
         }
-        self._schema[AT] = Column(type=ValueType.DATETIME)
+        self._schema |= dict.fromkeys(TIMES, Column(type=ValueType.DATETIME))
         self._faults: list[Fault] = []
         self._where, self._scales = where, scales
         self.derivations = self._order(self._derivations())
@@ -186,12 +188,11 @@ class Overlay:
         ]
         self.previous = frozenset(one for expression in used for one in expression.needs_previous)
         read = {one for expression in used for one in expression.columns} - self.derived
-        self.columns = tuple(key for key in self._schema if key != AT and (key in read or key in self.previous))
+        self.columns = tuple(key for key in self._schema if key not in TIMES and (key in read or key in self.previous))
         self._frame_schema = {key: FRAME_TYPES[self._schema[key].type] for key in self.columns}
-        self.timed = AT in read
-        """Whether frames need the time of observation, as a column of its own."""
-        if self.timed:
-            self._frame_schema[AT] = pl.Int64
+        self.times = tuple(key for key in TIMES if key in read)
+        """The times that frames need, as columns of their own."""
+        self._frame_schema |= dict.fromkeys(self.times, pl.Int64)
         for key in self.previous:
             self._frame_schema |= {f"{key}__previous": pl.Float64, f"{key}__elapsed_s": pl.Float64}
         self._derive = [[expression.polars().alias(key)] for key, expression in self.derivations.items()]
@@ -245,7 +246,7 @@ class Overlay:
 
     def _grade_of(self, expression: Expression, least: Grade) -> Grade:
         """The highest grade among what an expression reads, `least` at least."""
-        return max([least, *(self.checks[key].grade for key in expression.columns if key != AT)])
+        return max([least, *(self.checks[key].grade for key in expression.columns if key not in TIMES)])
 
     def _grade_of_rule(self, rule: Rule) -> Grade:
         """What an alert tells is graded as what its rule reads; silence, as the type's most open property."""

@@ -21,7 +21,7 @@ from hutong.kernel.expressions.reasons import Explanation, Reason, computed, ref
 from hutong.kernel.expressions.scales import EXAMPLE, NO_SCALES, Scales, check_scales, compile_scales
 from hutong.kernel.expressions.sql import Dialect, sql_text
 from hutong.kernel.expressions.syntax import conditions, parsed
-from hutong.kernel.expressions.types import AT, INTEGER_MAX, Column, Literal, Node, Schema, Value, ValueType
+from hutong.kernel.expressions.types import AT, INTEGER_MAX, RECEIVED, Column, Literal, Node, Schema, Value, ValueType
 from hutong.kernel.packs.faults import Faults
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "INTEGER_MAX",
     "NO_SCALES",
     "POLARS_TYPES",
+    "RECEIVED",
     "Column",
     "Dialect",
     "Entry",

@@ -49,12 +49,21 @@ def lookup(function: str, scales: Scales, name: Node, value: Node, at: Node) -> 
             fix=meant(name.value, scales.names(function)) or "declare it in scales.toml",
         )
     _fits(declared, value)
-    chain: Node = _NULL
+    chain: Node = Literal(None, _gives(declared))
     for table, period in periods(declared):  # the latest ends up outermost, where it is asked for first
         chain = call("if", _within(at, period), _written_out(declared, table, value), chain)
-    if chain.type is None:
-        raise Refused("type", "no table of it is recorded", seen=name.value, allowed="a table", fix="add its values")
     return replace(chain, unit=declared.gives) if not isinstance(declared, ClassDeclaration) else chain
+
+
+def _gives(declared: Dated) -> ValueType:
+    """The type of what it gives; of classes that nobody has recorded yet, a text."""
+    match declared:
+        case ScaleDeclaration(round=rule):
+            return ValueType.NUMBER if rule == "none" else ValueType.INTEGER
+        case ClassDeclaration(table=tables):
+            known = next((one for table in tables for one in table.classes), "")
+            return ValueType.TEXT if isinstance(known, str) else ValueType.INTEGER
+    return ValueType.NUMBER
 
 
 def _fits(declared: Dated, value: Node) -> None:
@@ -88,8 +97,7 @@ def _written_out(declared: Dated, table: DatedTable, value: Node) -> Node:
         case ClassDeclaration(), ClassTable():
             sign, limits = ("<=", table.most) if table.most else (">=", table.least)
             steps = [(call(sign, value, _number(limit)), limit) for limit in limits]
-            kind = ValueType.TEXT if isinstance(table.classes[0], str) else ValueType.INTEGER
-            classes = [Literal(one, kind) for one in table.classes]
+            classes = [Literal(one, _gives(declared)) for one in table.classes]
             rest = call("if", call("not", call("is null", value)), classes[-1], _NULL)
             return _chain(zip((step for step, _ in steps), classes, strict=False), rest)
         case LimitDeclaration(), LimitTable(limits=limits_by):

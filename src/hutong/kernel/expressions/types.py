@@ -30,6 +30,8 @@ class Column(msgspec.Struct, frozen=True):
 
 AT = "observedAt"
 """The column of the time of observation, where there is one: by it dated tables are chosen."""
+RECEIVED = "receivedAt"
+"""The column of the time at which it arrived, where there is one."""
 
 Schema: TypeAlias = Mapping[str, Column]
 Value: TypeAlias = int | float | str | bool | None
