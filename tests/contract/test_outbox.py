@@ -1,27 +1,21 @@
 """The outbox on both stores: parcels with what caused them, channels that count, dead letters that come back."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+import asyncio
+from collections.abc import Iterator
 
 import pytest
 
 from hutong.kernel.access import Grade
-from hutong.kernel.clock import MINUTE, FrozenClock
-from hutong.kernel.commands import Handler, Request
+from hutong.kernel.clock import MINUTE
+from hutong.kernel.commands import Request
 from hutong.kernel.errors import InvalidInput, NotFound, TooLarge
-from hutong.kernel.housekeeping import Housekeeper, Within
-from hutong.kernel.ledger import Ledger
+from hutong.kernel.housekeeping import Within
 from hutong.kernel.outbox import (
     PARCEL_BYTES_MAX,
-    ChannelState,
     ClaimChannels,
-    DeadLetter,
     DropChannel,
     DropDead,
     Outbox,
-    OutboxHandler,
     Parcel,
     PauseChannel,
     Resend,
@@ -30,67 +24,14 @@ from hutong.kernel.outbox import (
     Settlement,
 )
 from hutong.kernel.transactions import Transaction
-from hutong.kernel.writer import Writer
-from hutong.store.sql.database import SqlDatabase
-from hutong.store.sql.ledger import SqlLedger
-from hutong.store.sql.outbox import SqlOutbox
-
-NOON = 1_777_608_000_000_000
-
-
-@dataclass
-class Post:
-    """A writer with an outbox, on one database address."""
-
-    url: str
-    clock: FrozenClock = field(default_factory=lambda: FrozenClock(NOON))
-    told: list[set[str]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.database = SqlDatabase(self.url)
-        self.ledger = SqlLedger(self.database)
-        self.store = SqlOutbox(self.database)
-        self.outbox = Outbox(self.store)
-        self.outbox.follow(lambda channels: self.told.append(set(channels)))
-        house = Housekeeper(self.ledger, self.ledger, self.clock, "")
-        handlers: dict[type, Handler] = dict.fromkeys(house.COMMANDS, house)
-        handlers |= dict.fromkeys(OutboxHandler.COMMANDS, OutboxHandler(self.outbox, self.clock, ""))
-        ledger = Ledger(self.ledger, "main")
-        self.writer = Writer(self.database, ledger, self.ledger, self.clock, handlers, self.outbox.committed)
-        self.writer.start()
-
-    def ask(self, command: Any) -> Any:
-        return self.writer.submit(Request(command=command, actor="tester")).result(60)
-
-    def put(self, *parcels: Parcel) -> None:
-        self.ask(Within(kind="", work=lambda tx: self.outbox.put(tx, parcels)))
-
-    def texts(self, channel: str, *texts: str) -> list[Parcel]:
-        """Put parcels with these texts and claim the channel; gives all that wait there."""
-        self.put(*(Parcel(channel, text.encode(), self.clock.now()) for text in texts))
-        self.ask(ClaimChannels(ids=(channel,), holder="main", until=self.clock.now() + MINUTE))
-        return self.taken(channel)
-
-    def taken(self, channel: str, limit: int = 100) -> list[Parcel]:
-        return self.store.take([channel], limit)[channel]
-
-    def state(self, channel: str) -> ChannelState:
-        return self.store.states([channel])[channel]
-
-    def kinds(self) -> list[str]:
-        return [entry.row.kind for entry in self.ledger.read("main", 0, 100)]
-
-    def bury(self, channel: str, parcels: Sequence[Parcel]) -> None:
-        letters = [DeadLetter(parcel=p, died_at=self.clock.now(), attempts=3, reason="answered 500") for p in parcels]
-        self.ask(Settle(settlements=(Settlement(channel=channel, at=self.clock.now(), dead=tuple(letters)),)))
+from tests.outbox import NOON, FakeTransport, Post, turns
 
 
 @pytest.fixture
-def post(database_url: str, tmp_path: Path) -> Iterator[Post]:
+def post(database_url: str) -> Iterator[Post]:
     post = Post(database_url)
     yield post
-    post.writer.close()
-    post.database.close()
+    post.close()
 
 
 def test_parcels_come_back_in_order_and_whole(post: Post) -> None:
@@ -135,12 +76,12 @@ def test_large_parcels_are_taken_few_at_a_time_but_never_none(post: Post) -> Non
 
 
 def test_what_was_put_since_tells_which_channels_to_look_at(post: Post) -> None:
-    assert post.store.put_since(0) == (0, [])
+    assert (post.store.last(), post.store.put_since(0)) == (0, [])
     post.put(Parcel("a:1", b"", 1))
-    last, channels = post.store.put_since(0)
-    assert channels == ["a:1"]
+    last = post.store.last()
+    assert post.store.put_since(0) == ["a:1"]
     post.put(Parcel("a:2", b"", 1))
-    assert post.store.put_since(last)[1] == ["a:2"]
+    assert post.store.put_since(last) == ["a:2"]
 
 
 def test_numbers_are_never_used_again(post: Post) -> None:
@@ -281,3 +222,24 @@ def test_an_error_of_one_command_leaves_its_neighbours_alone(post: Post) -> None
     with pytest.raises(InvalidInput):
         refused.result(60)
     assert post.store.waiting() == {"a:1": 1}
+
+
+async def _two_processes(post: Post) -> None:
+    first, second = FakeTransport(), FakeTransport()
+    one, other = post.dispatcher(first, "one"), post.dispatcher(second, "other")
+    post.put(Parcel("a:1", b"1", NOON))
+    await turns(one)
+    await turns(other)
+    post.put(Parcel("a:1", b"2", NOON))
+    post.clock.advance(MINUTE // 3)  # the other sweeps now, and the lease holds
+    await turns(other)
+    assert (first.got("a:1"), second.got("a:1")) == (["1"], [])
+    post.clock.advance(MINUTE)  # the first has not come back
+    await turns(other)
+    assert (first.got("a:1"), second.got("a:1")) == (["1"], ["2"])
+    one.close()
+    other.close()
+
+
+def test_a_channel_is_sent_by_one_process_until_that_does_not_come_back(post: Post) -> None:
+    asyncio.run(_two_processes(post))

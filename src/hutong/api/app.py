@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias
 
 import msgspec
@@ -137,13 +138,18 @@ def application(
     identify: Identify,
     on_shutdown: Sequence[Callable[[], Any]] = (),
     errors: ErrorHandler = problem,
+    lifespan: Sequence[Callable[[Litestar], AbstractAsyncContextManager[Any]]] = (),
 ) -> Litestar:
-    """The ASGI application over these routes. `errors` answers what no route's own handler does."""
+    """The ASGI application over these routes. `errors` answers what no route's own handler does.
+
+    What is in `lifespan` is entered when serving begins and left when it ends.
+    """
     handlers: list[ControllerRouterHandler] = list(routes)
     return Litestar(
         handlers,
         middleware=[Authentication(identify)],
         on_shutdown=list(on_shutdown),
+        lifespan=list(lifespan),
         request_max_body_size=BODY_MAX,
         compression_config=CompressionConfig(backend="gzip", exclude=["^/stream", "^/static"]),
         exception_handlers={HutongError: errors, HTTPException: errors, Exception: errors},

@@ -1,12 +1,15 @@
 """The composition root: opens stores, builds engines, connects them, and closes them again."""
 
+import asyncio
 import fcntl
 import gc
 import logging
 import os
+import random
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -40,12 +43,13 @@ from hutong.kernel.bookkeeping import Bookkeeper
 from hutong.kernel.calendar import StateCouncilCalendar
 from hutong.kernel.clock import MINUTE, Clock, SystemClock
 from hutong.kernel.commands import Handler, Request
+from hutong.kernel.dispatching import Dispatcher
 from hutong.kernel.errors import Conflict, DeclarationFaults, HutongError, InvalidInput, NotAuthenticated, NotFound
 from hutong.kernel.housekeeping import Housekeeper, Within
 from hutong.kernel.ids import Ids, TimeOrderedIds
 from hutong.kernel.ledger import Ledger
 from hutong.kernel.mission import read_mission
-from hutong.kernel.outbox import Outbox, OutboxHandler
+from hutong.kernel.outbox import Outbox, OutboxHandler, Transport
 from hutong.kernel.packs import City, PackFormat, Packs, changes, read_cities, read_packs, remembered
 from hutong.kernel.packs.faults import Faults
 from hutong.kernel.place import Districts
@@ -154,6 +158,15 @@ class Runtime:
         self.writer = Writer(
             stores.database, ledger, stores.ledger, clock, self._handlers(ids, locate), stores.outbox.committed
         )
+        self.transports: dict[str, Transport] = {}
+        self.dispatcher = Dispatcher(
+            stores.outbox,
+            self.transports,
+            self.writer,
+            clock,
+            holder=stores.database.lane,
+            scatter=random.Random(ids.new()),
+        )
         self.sense = SenseEngine(
             self.overlays,
             stores.entities,
@@ -247,8 +260,19 @@ class Runtime:
         if self.simulations is not None:
             self.simulations.close()
         self.writer.close()
+        self.dispatcher.close()
         self.sense.close()
         self.stores.close()
+
+    @asynccontextmanager
+    async def sending(self) -> AsyncIterator[None]:
+        """Send what is in the outbox, on this event loop, until the block is left."""
+        running = asyncio.create_task(self.dispatcher.run())
+        try:
+            yield
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
 
     def identify(self, authorization: str) -> Actor:
         """The actor behind an Authorization header."""

@@ -68,15 +68,16 @@ def _site(runtime: Runtime, standards: Sequence[Router]) -> Litestar:
         *standards,
         AlertRoutes(runtime.sense).router(),
     ]
+    lifespan = (lambda _: runtime.sending(),)
     if runtime.city is None:
-        return application(routes, runtime.identify, errors=_machine_errors)
+        return application(routes, runtime.identify, (), _machine_errors, lifespan)
     shown = pages(portal(runtime))
 
     def errors(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         machine = request.url.path.startswith(MACHINE_PATHS)
         return _machine_errors(request, error) if machine else shown.errors(request, error)
 
-    return application([*routes, shown.router], runtime.identify, (shown.close,), errors)
+    return application([*routes, shown.router], runtime.identify, (shown.close,), errors, lifespan)
 
 
 def _machine_errors(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:

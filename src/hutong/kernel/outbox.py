@@ -175,8 +175,11 @@ class OutboxStore(Protocol):
     def take(self, channels: Sequence[str], limit: int) -> dict[str, list[Parcel]]:
         """The first parcels of each channel, in order."""
 
-    def put_since(self, n: int) -> tuple[int, list[str]]:
-        """The last n there is (the one given where there is none), and the channels of parcels after that given."""
+    def last(self) -> int:
+        """The number of the parcel that was put last, of those that wait; 0 where none do."""
+
+    def put_since(self, n: int) -> list[str]:
+        """The channels of parcels after n."""
 
     def waiting(self, ids: Collection[str] | None = None) -> dict[str, int]:
         """How many parcels wait in each of these channels, or in all; those with none are left out."""
@@ -206,7 +209,8 @@ class Outbox:
     def __init__(self, store: OutboxStore) -> None:
         self.store = store
         self._put: set[str] = set()
-        self._followers: list[Callable[[Collection[str]], None]] = []
+        self._woken: set[str] = set()
+        self._followers: list[Callable[[Collection[str], bool], None]] = []
         self._closed, self._moves = store.closed(), 0
 
     def put(self, tx: Transaction, parcels: Sequence[Parcel]) -> None:
@@ -237,23 +241,30 @@ class Outbox:
         """Whether the channel is not closed, as far as this process has heard: there is no use in rendering for one."""
         return channel not in self._closed
 
-    def follow(self, follower: Callable[[Collection[str]], None]) -> None:
-        """Tell, on the writer's thread, which channels have got something to send, once that is durable."""
+    def follow(self, follower: Callable[[Collection[str], bool], None]) -> None:
+        """Tell, on the writer's thread, which channels have got something to send, once that is durable.
+
+        The second argument says that they are to be tried at once, whenever they were due.
+        """
         self._followers.append(follower)
 
-    def unfollow(self, follower: Callable[[Collection[str]], None]) -> None:
+    def unfollow(self, follower: Callable[[Collection[str], bool], None]) -> None:
         self._followers.remove(follower)
 
     def committed(self) -> None:
         """A transaction was committed."""
-        if self._put:
-            put, self._put = self._put, set()
+        put, woken = self._put, self._woken
+        if put or woken:
+            self._put, self._woken = set(), set()
             for follower in self._followers:
-                follower(put)
+                if put:
+                    follower(put, False)
+                if woken:
+                    follower(woken, True)
 
     def wake(self, channel: str) -> None:
-        """Tell of this channel too when the transaction under way is durable."""
-        self._put.add(channel)
+        """Let this channel be tried at once when the transaction under way is durable."""
+        self._woken.add(channel)
 
     def moved(self, closed: Mapping[str, bool]) -> None:
         """These channels were closed, or are not any more."""

@@ -69,7 +69,7 @@ class SqlOutbox:
         columns = [summed.c[name] for name in ("body", "at", "n", "grade")]
         taken = select(*columns).where(summed.c.before < literal_column(str(TAKEN_BYTES_MAX))).order_by(summed.c.n)
         self._take = prepare(taken, "of", "first")
-        self._last = prepare(select(func.max(parcel.n)))
+        self._last = prepare(select(func.coalesce(func.max(parcel.n), 0)))
         self._since = prepare(select(parcel.channel).distinct().where(parcel.n > bindparam("after")), "after")
         counted = select(parcel.channel, func.count()).group_by(parcel.channel)
         self._waiting = prepare(counted)
@@ -175,11 +175,11 @@ class SqlOutbox:
             for id in channels
         }
 
-    def put_since(self, n: int) -> tuple[int, list[str]]:
-        [[last]] = self._database.read(self._last)
-        if last is None:
-            return n, []
-        return max(n, last), [row[0] for row in self._database.read(self._since, n)]
+    def last(self) -> int:
+        return int(self._database.read(self._last)[0][0])
+
+    def put_since(self, n: int) -> list[str]:
+        return [row[0] for row in self._database.read(self._since, n)]
 
     def waiting(self, ids: Collection[str] | None = None) -> dict[str, int]:
         if ids is None:
