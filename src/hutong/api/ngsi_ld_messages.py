@@ -73,9 +73,13 @@ def segment(request: Call, name: str) -> str:
     return str(request.path_params[name]).replace(_SLASH, "/")
 
 
+def id_of(request: Call, name: str) -> str:
+    """An id in the address. Raises InvalidInput for what is no URI."""
+    return read_uri(segment(request, name), "the id of the address")
+
+
 def entity_id(request: Call) -> str:
-    """The id in the address. Raises InvalidInput for what is no URI."""
-    return read_uri(segment(request, "entity_id"), "the id of the address")
+    return id_of(request, "entity_id")
 
 
 def tenant(request: Call) -> str:

@@ -72,6 +72,7 @@ from hutong.store.sql.outbox import SqlOutbox
 SWITCH_INTERVAL_S = 0.001
 PULSE_S = 0.5
 PACKS_SETTING = "packs"
+IDENTITY_SETTING = "identity"
 CITY_FILE = "city"
 GARBAGE_THRESHOLD = 200_000
 
@@ -150,6 +151,7 @@ class Runtime:
         self.followers = Followers()
         self.stores = stores = Stores(settings, clock, ids)
         self._remember_packs()
+        self.identity = self._identify_self()
         locate = locate_in(city)
         self.kept = DocumentHandler(stores.documents, clock, self.code)
         self.subscriptions = Subscriptions(stores.documents, stores.outbox)
@@ -304,6 +306,13 @@ class Runtime:
             raise DeclarationFaults(faults)
         kept |= {pack.name: remembered(pack) for pack in self.packs}
         self.stores.database.keep_setting(PACKS_SETTING, msgspec.json.encode(kept).decode())
+
+    def _identify_self(self) -> str:
+        """A name for these data, given once, by which servers tell one another apart."""
+        if (known := self.stores.database.setting(IDENTITY_SETTING)) is None:
+            known = self.ids.new()
+            self.stores.database.keep_setting(IDENTITY_SETTING, known)
+        return known
 
     def _simulations(self, types: Mapping[str, EntityDeclaration]) -> Simulations:
         geojson = self.city.districts() if self.city is not None else None
