@@ -12,7 +12,44 @@ from hutong.api.ngsi_ld import NgsiLd
 from hutong.api.ngsi_ld_contexts import NgsiLdContexts
 from hutong.api.ngsi_ld_messages import PATH as NGSI_LD
 from hutong.api.ngsi_ld_messages import keep_encoded_slashes, ngsi_problem
+from hutong.api.ngsi_ld_registry import NgsiLdRegistry
 from hutong.api.ngsi_ld_subscriptions import NgsiLdSubscriptions
+from hutong.api.ngsi_ld_temporal import NgsiLdTemporal
+from hutong.api.short_way import short_way
+from hutong.cli.runtime import Runtime
+from hutong.kernel.access import Actor
+from hutong.kernel.ids import secret
+from hutong.kernel.mission import read_mission
+from hutong.portal import compose
+from hutong.portal.ports import Portal
+from hutong.portal.routes import pages
+from hutong.standards.ngsi_ld.contexts import Contexts
+from hutong.standards.ngsi_ld.library import Files, Library, NoFiles
+
+SECRET_FILE = "portal.secret"
+MACHINE_PATHS = ("/ngsi-ld", "/health", "/api")
+
+
+@get("/health", sync_to_thread=False)
+def health() -> Response[dict[str, str]]:
+    """Answers 200 once the city is served."""
+    return Response({"status": "ok"})
+
+
+def web(runtime: Runtime, files: Files | None = None) -> Litestar:
+    """The application of a runtime: standards for machines, and pages for people where there is a city.
+
+    `files` are @contexts by address.
+    """
+    library = Library(files or NoFiles(), lambda tenant, id_: _kept_context(runtime, tenant, id_), runtime.clock)
+    contexts = Contexts(library, library.used)
+    ngsi_ld = NgsiLd(runtime.sense, contexts)
+    hosted = NgsiLdContexts(runtime.sense, contexts, library, runtime.ids)
+    subscribers = runtime.sense.subscribers
+    others = [
+        NgsiLdTemporal(runtime.sense, contexts, runtime.clock).router(),
+        NgsiLdSubscriptions(subscribers, contexts, hosted.address, runtime.clock, runtime.ids).router(),
+        hosted.router(),
         NgsiLdRegistry(runtime.sense, contexts, runtime.clock, runtime.ids, runtime.identity).router(),
     ]
     site = _site(runtime, [ngsi_ld.router(), *others])

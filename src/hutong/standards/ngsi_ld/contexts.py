@@ -192,11 +192,7 @@ class Contexts:
         prefixes = {t: uri for t, uri in reader.prefixes.items() if t not in CORE_TERMS}
         prefixes |= {t: CORE_TERMS[t] for t in ("ngsi-ld", "geojson")}
         parts = value if isinstance(value, list) else [value]
-<<<<<<< HEAD
         source = value if reader.has_core else [*parts, CORE_URL]
-=======
-        source = [*parts] if reader.names_core else [*parts, CORE_URL]
->>>>>>> 3bafba9 (api: Register context sources, and find them.)
         url = next((p for p in parts if type(p) is str), "") if len(parts) == 1 else ""
         return Context(terms, prefixes, source, url, reader.addresses)
 
@@ -207,11 +203,7 @@ class _Reader:
     def __init__(self, documents: Documents) -> None:
         self._documents = documents
         self.addresses: dict[str, None] = {}
-<<<<<<< HEAD
         self.has_core = False  # somewhere among what is read, the core is named
-=======
-        self.names_core = False  # itself, or in a document
->>>>>>> 3bafba9 (api: Register context sources, and find them.)
         self._vocabulary = DEFAULT_VOCABULARY
         self._in_hand: set[str] = set()  # terms being defined
         self.terms: dict[str, str] = dict(CORE_TERMS)
@@ -236,11 +228,7 @@ class _Reader:
 
     def _read_document(self, url: str, where: str, depth: int) -> None:
         if is_core_url(url):
-<<<<<<< HEAD
             self.has_core = True
-=======
-            self.names_core = True
->>>>>>> 3bafba9 (api: Register context sources, and find them.)
             return
         if not is_uri(url):
             raise InvalidInput("no address of an @context", where=where, seen=url, allowed="an absolute URL")

@@ -93,20 +93,9 @@ CORE_TERMS: Mapping[str, str] = {
 """Each term of the core @context and its URI (or JSON-LD keyword)."""
 
 
-<<<<<<< HEAD
 _core_url = re.compile(re.escape(CORE_URL_STEM) + r"(-v\d+(\.\d+)*)?\.jsonld").fullmatch
-=======
-_CORE_STEMS = (CORE_URL_STEM, CORE_URL_STEM.replace("https", "http", 1))
-_version = re.compile(r"(-v\d+(\.\d+){1,2})?\.jsonld").fullmatch
->>>>>>> 3bafba9 (api: Register context sources, and find them.)
 
 
 def is_core_url(url: str) -> bool:
     """Whether this is the address of the core @context, of any version."""
-<<<<<<< HEAD
     return _core_url(url.replace("http://", "https://", 1)) is not None
-=======
-    if not url.startswith(_CORE_STEMS):
-        return False
-    return _version(url.partition(CORE_URL_STEM[len("https") :])[2]) is not None
->>>>>>> 3bafba9 (api: Register context sources, and find them.)

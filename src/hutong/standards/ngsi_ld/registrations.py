@@ -354,7 +354,10 @@ def _one_of(allowed: Iterable[str]) -> Reader:
 
 
 def _tenant(value: Any, context: Context) -> str:
-    return read_tenant(_text(value, context))
+    try:
+        return read_tenant(_text(value, context))
+    except InvalidInput as error:
+        raise InvalidInput(error.fault.what, seen=value, allowed=error.fault.allowed) from None
 
 
 def _length(value: Any, _: Context) -> str:

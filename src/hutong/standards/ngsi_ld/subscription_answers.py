@@ -27,6 +27,8 @@ def write_subscription(
     one, compact = kept.subscription, context.compact
     told: dict[str, Any] = {"id": one.id, "type": "Subscription"}
     told |= {name: member for name, member in one.wire.items() if not name.startswith("@")}
+    if "@link" in one.wire:  # its @context came without an address, and was kept under one
+        told.setdefault("jsonldContext", one.wire["@link"])
     if "entities" in told:
         told["entities"] = [
             {**selector, "type": map_type_selection(selector["type"], compact)} for selector in told["entities"]
