@@ -43,6 +43,7 @@ class TemporaryCity:
     def advance(self, microseconds: int) -> None:
         self._clock.advance(microseconds)
         self._runtime.pulse()
+        self._runtime.reckoning.pulse()
 
     def close(self) -> None:
         self._client.__exit__(None, None, None)

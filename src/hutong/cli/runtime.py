@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from hutong.cli.composition import Composition
+from hutong.cli.reckoning import Reckoning
 from hutong.connectors.file_drop import FileDrop
 from hutong.connectors.ground import Ground
 from hutong.connectors.mapping import check as check_sources
@@ -198,6 +199,9 @@ class Runtime:
             stores.database.snapshot,
             stores.database.size_bytes,
         )
+        self.reckoning = Reckoning(
+            packs, self.overlays, city, stores.lake, stores.entities, stores.database, self.writer, clock
+        )
         self.relations = Relations()
         for relation in self.sense.relations():
             self.relations.publish(relation)
@@ -208,7 +212,7 @@ class Runtime:
         self._stop = threading.Event()
         self._beats = [
             threading.Thread(target=self._beat, args=(work,), name=work.__name__, daemon=True)
-            for work in (self.pulse, self.upkeep.pulse_slowly)
+            for work in (self.pulse, self.upkeep.pulse_slowly, self.reckoning.pulse)
         ]
 
     def _handlers(self, ids: Ids, locate: Locate) -> dict[type, Handler]:
@@ -255,6 +259,7 @@ class Runtime:
 
     def close(self) -> None:
         self._stop.set()
+        self.reckoning.close()
         for beat in self._beats:
             if beat.is_alive():
                 beat.join()

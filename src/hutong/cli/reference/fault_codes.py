@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from hutong.kernel.packs.faults import CODES
 
 _EXPRESSIONS = {
+    "expression-aggregate": "an aggregate is not of one property, or missing where one is needed",
     "expression-history": "`previous` or `rate` stands where no observation before is at hand",
     "expression-name": "an expression names a column or a function that there is not",
     "expression-syntax": "an expression cannot be read, is too large, or is more than one expression over one row",
@@ -22,6 +23,8 @@ _SENSE = {
     "reject-needs-numbers": "a range that refuses values is given by an expression",
     "unknown-property": "an entity type does not have this property",
     "unknown-type": "no pack declares this entity type",
+    "circular-rollup": "rollups are made of one another in a circle",
+    "rollup-groups": "a rollup asks for what a group, or a thing itself, cannot have",
     "when-or-silent": "an alert has neither `when` nor `silent_for`, or both",
 }
 _CONNECTORS = {

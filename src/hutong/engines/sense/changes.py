@@ -5,13 +5,25 @@ from typing import Any
 
 import msgspec
 
-from hutong.engines.sense.observations import CREATED, DELETED, LATE, MARKED, RETYPED, SET, UNSET, Block
+from hutong.engines.sense.merging import NULL, alike, merged
+from hutong.engines.sense.observations import (
+    COMPUTED_SOURCES,
+    CREATED,
+    DELETED,
+    LATE,
+    MARKED,
+    RETYPED,
+    SET,
+    UNSET,
+    Block,
+)
 from hutong.engines.sense.overlay import DERIVED, SUSPECT, Overlay
-from hutong.engines.sense.ports import Attribute, Change, Changed, EntityRow, Verb
+from hutong.engines.sense.ports import Attribute, Change, Changed, EntityRow, Mark, Verb
 from hutong.kernel.clock import EARLIEST, LATEST, MINUTE, instant, iso
 from hutong.kernel.errors import AlreadyExists, HutongError, InvalidInput, NotFound, TooLarge
 
-NULL = "urn:ngsi-ld:null"
+COMPUTED = Mark.DERIVED | Mark.FORECAST
+"""Commands with one of these marks come from the engine itself: they may set derived values and take values back."""
 FUTURE_MAX = 5 * MINUTE
 OBSERVED_MIN = instant("0002-01-01T00:00:00Z")  # a year after dates begin: so in every zone, and spans before it
 ATTRIBUTES_MAX = 1_000
@@ -70,7 +82,8 @@ class Working:
             self.block = block
             row, head = self.row, block.head
             row.version += 1
-            row.modified_at, row.source = head.recorded_at, head.source
+            if not block.computed or not row.source or row.source.startswith(COMPUTED_SOURCES):
+                row.modified_at, row.source = head.recorded_at, head.source
 
     def finish(self) -> EntityRow:
         """The row with its document written."""
@@ -262,7 +275,11 @@ class Changer:
         current = False
         for key, attribute in change.attributes.items():
             old = doc.get(key)
-            if key in derived:
+            if marks & COMPUTED and attribute.value == NULL:
+                self._take_back(entity, key, attribute, marks, block)
+                done.append(key)
+                continue
+            if key in derived and not marks & COMPUTED:
                 refused[key] = InvalidInput("this property is computed", where=key, fix="send what it is computed from")
                 continue
             if old is None:
@@ -279,7 +296,7 @@ class Changer:
                 done.append(key)
                 continue
             elif verb is Verb.MERGE or verb is Verb.PATCH:
-                attribute = _merged(old, attribute, deep=verb is Verb.MERGE)
+                attribute = merged(old, attribute, deep=verb is Verb.MERGE)
             if marks:
                 attribute.marks |= marks
             at = attribute.observed_at
@@ -288,7 +305,7 @@ class Changer:
                     block.add(LATE, row.id, row.type, key, attribute)
                     done.append(key)
                     continue
-                if _alike(old, attribute):
+                if alike(old, attribute):
                     continue
             attribute.created_at, attribute.modified_at = old.created_at if old is not None else now, now
             entity.hear(at, now)
@@ -301,6 +318,16 @@ class Changer:
         if current:
             entity.touch(block)
         return Changed(id=change.id, changed=tuple(done), refused=refused)
+
+    def _take_back(self, entity: Working, key: str, attribute: Attribute, marks: int, block: Block) -> None:
+        """A computed value turned out to be missing: history says so, and state has none unless it has a later one."""
+        assert entity.doc is not None
+        attribute.marks |= marks
+        old = entity.doc.get(key)
+        if old is not None and (old.observed_at or 0) <= (attribute.observed_at or 0):
+            self._unset(entity, key, block)
+        block.add(LATE, entity.row.id, entity.row.type, key, attribute)
+        entity.touch(block)
 
     # --- what follows from a change ---
 
@@ -329,7 +356,7 @@ class Changer:
             old is not None
             and old.observed_at == observed_at
             and old.marks == attribute.marks
-            and _alike(old, attribute)
+            and alike(old, attribute)
         ):
             return
         entity.doc[key] = attribute
@@ -422,54 +449,6 @@ def _types(types: tuple[str, ...], scopes: tuple[str, ...]) -> str:
 
 def _failed(change: Change, error: HutongError) -> Changed:
     return Changed(id=change.id, error=error)
-
-
-def _alike(one: Attribute, other: Attribute) -> bool:
-    return (
-        one.value == other.value
-        and one.value.__class__ is other.value.__class__
-        and one.unit == other.unit
-        and one.kind == other.kind
-        and one.sub == other.sub
-        and one.object_type == other.object_type
-    )
-
-
-def _merged(old: Attribute, new: Attribute, deep: bool) -> Attribute:
-    """The old attribute with the parts that the new one gives."""
-    value = old.value if new.value is None else new.value
-    if deep and isinstance(old.value, dict) and isinstance(new.value, dict):
-        value = _merge_patch(old.value, new.value)
-    sub = dict(old.sub or {})
-    for key, one in (new.sub or {}).items():
-        if one.value == NULL:
-            sub.pop(key, None)
-        else:
-            sub[key] = _merged(sub[key], one, deep) if key in sub else one
-    gone = {key for key, one in (new.sub or {}).items() if one.value == NULL}
-    return Attribute(
-        kind=(new.kind or old.kind) if new.value is not None else old.kind,
-        value=value,
-        observed_at=new.observed_at if new.observed_at is not None or "observedAt" in gone else old.observed_at,
-        unit=new.unit if new.unit is not None or "unitCode" in gone else old.unit,
-        marks=new.marks,
-        sub=sub or None,
-        object_type=new.object_type or old.object_type,
-        created_at=old.created_at,
-    )
-
-
-def _merge_patch(old: Any, new: Any) -> Any:
-    """RFC 7396, with `urn:ngsi-ld:null` in place of null."""
-    if not isinstance(new, dict):
-        return new
-    merged = dict(old) if isinstance(old, dict) else {}
-    for key, value in new.items():
-        if value == NULL or value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = _merge_patch(merged.get(key), value)
-    return merged
 
 
 def positions(coordinates: Any) -> Any:

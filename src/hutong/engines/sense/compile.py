@@ -8,10 +8,13 @@ from hutong.engines.sense.declarations import (
     AlertsFile,
     EntitiesFile,
     EntityDeclaration,
+    RollupsFile,
     SimulateFile,
     SourcesFile,
 )
 from hutong.engines.sense.overlay import TIMES, Overlay, Where
+from hutong.engines.sense.periods import LENGTHS
+from hutong.engines.sense.rollups import compile_rollups
 from hutong.kernel.errors import DeclarationFaults, HutongError
 from hutong.kernel.expressions import compile_scales
 from hutong.kernel.packs import Pack, Packs
@@ -35,12 +38,17 @@ def compile_types(packs: Packs, faults: Faults) -> Mapping[str, Overlay]:
                     partial(pack.where, "alerts.toml", "alert", name),
                 )
     _check_sources(packs, declared, faults)
-    scales = compile_scales(packs, faults)
+    scales, lags = compile_scales(packs, faults), _lags(packs)
     overlays = {}
     for name, (pack, declaration) in declared.items():
         try:
             overlays[name] = Overlay(
-                name, declaration, partial(pack.where, "entities.toml", "entity", name), rules.get(name, {}), scales
+                name,
+                declaration,
+                partial(pack.where, "entities.toml", "entity", name),
+                rules.get(name, {}),
+                scales,
+                lags.get(name, 0),
             )
         except DeclarationFaults as error:
             faults.take_all(error)
@@ -50,6 +58,26 @@ def compile_types(packs: Packs, faults: Faults) -> Mapping[str, Overlay]:
 def check(packs: Packs, faults: Faults) -> None:
     """The hook of the loader."""
     compile_types(packs, faults)
+    compile_rollups(packs, declared_types(packs), faults)
+
+
+def _lags(packs: Packs) -> dict[str, int]:
+    """How much later than they are dated values of rolled-up types come: the length of their periods."""
+    found: dict[str, int] = {}
+    for _, file in packs.of(RollupsFile):
+        for one in file.rollup.values():
+            if one.into != one.on:
+                found[one.into] = max(found.get(one.into, 0), LENGTHS[one.period])
+    return found
+
+
+def declared_types(packs: Packs) -> dict[str, EntityDeclaration]:
+    """Every declared type by name."""
+    found: dict[str, EntityDeclaration] = {}
+    for _, file in packs.of(EntitiesFile):
+        for name, one in file.entity.items():
+            found.setdefault(name, one)
+    return found
 
 
 def _check_entity(pack: Pack, name: str, declaration: EntityDeclaration, faults: Faults) -> None:

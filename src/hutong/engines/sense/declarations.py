@@ -1,4 +1,4 @@
-"""What the sense engine reads in a pack: entities.toml, sources.toml, alerts.toml, simulate.toml."""
+"""What the sense engine reads in a pack: entities, sources, alerts, rollups, simulate, each in a file of its name."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias
@@ -161,6 +161,81 @@ class AlertsFile(Struct, forbid_unknown_fields=True):
     alert: Annotated[dict[str, AlertDeclaration], Meta(description="rules by name", extra=NAMED)]
 
 
+class RollupDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Aggregates over history that are properties of a thing, with a history of their own.
+
+    In `set` and `valid` stand aggregates over the period: avg, sum, min, max, count, stddev, first, last (`avg(pm25)`),
+    `quantile(pm25, 0.98)`, `things(pm25)` (how many things told it), and of meters that only count up `increase(x)`
+    (the sum of positive differences), `resets(x)` (how often it fell) and `gap(x)` (the longest time between two
+    readings, seconds). `period_s` is the length of the period in seconds. A period without observations has no value.
+    """
+
+    on: Annotated[str, Meta(description="the type whose history it reads")]
+    into: Annotated[
+        str, Meta(description="the type whose things get the values; declared, like each property in `set`")
+    ]
+    period: Annotated[
+        Literal["hour", "day", "week", "month", "year"],
+        Meta(
+            description="one value for each of these, in the city's time zone; weeks begin on Monday. The start of the "
+            "period is the value's observedAt; `dateObservedFrom` and `dateObservedTo` are set where declared"
+        ),
+    ]
+    window: Annotated[
+        Duration, Meta(description="how far back each value reaches from the end of its period: a moving window")
+    ] = ""
+    by: Annotated[
+        list[str],
+        Meta(
+            description="properties of the things, as they are now, by which all with the same values become one; "
+            "things that lack one are left out. Without it, each thing has its own values"
+        ),
+    ] = field(default_factory=list)
+    id: Annotated[
+        str,
+        Meta(
+            description="template of the target's id over the names in `by`, or over `id` (the thing's whole id) and "
+            "`local` (the last part of it): `urn:ngsi-ld:AirQualityDaily:{local}` when left out, or the values in `by`"
+        ),
+    ] = ""
+    set: Annotated[
+        dict[str, str],
+        Meta(min_length=1, description='property of the target = expression over aggregates, as pm25 = "avg(pm25)"'),
+    ]
+    valid: Annotated[
+        str,
+        Meta(
+            description="expression over aggregates; where it is not true, there is no value. An aggregate without "
+            "arguments is of the first property that the value reads: `count() >= 20`"
+        ),
+    ] = ""
+    valid_for: Annotated[
+        dict[str, str], Meta(description="the same for single properties, in place of `valid`: pm25 = `count() >= 20`")
+    ] = field(default_factory=dict)
+    where: Annotated[
+        str, Meta(description="expression over the things as they are now; only those for which it is true count")
+    ] = ""
+    suspects: Annotated[bool, Meta(description="whether suspect values, and those outside their range, count too")] = (
+        False
+    )
+    carry: Annotated[
+        list[str], Meta(description="properties that the target takes from the thing, such as name and location")
+    ] = field(default_factory=list)
+    running: Annotated[
+        bool, Meta(description="whether a period has a value while it lasts, of what there is so far; else at its end")
+    ] = False
+    begins: Annotated[
+        str, Meta(description="first day on which it holds, `2026-03-01`", pattern=r"^\d{4}-\d\d-\d\d$")
+    ] = ""
+    ends: Annotated[str, Meta(description="first day on which it no longer holds", pattern=r"^\d{4}-\d\d-\d\d$")] = ""
+
+
+class RollupsFile(Struct, forbid_unknown_fields=True):
+    """rollups.toml"""
+
+    rollup: Annotated[dict[str, RollupDeclaration], Meta(description="rollups by name")]
+
+
 class SpreadDeclaration(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """A number somewhere between two others; a whole one where its property is."""
 
@@ -231,5 +306,6 @@ FILES: Mapping[str, type[Struct]] = {
     "sources.toml": SourcesFile,
     "alerts.toml": AlertsFile,
     "scales.toml": ScalesFile,
+    "rollups.toml": RollupsFile,
     "simulate.toml": SimulateFile,
 }

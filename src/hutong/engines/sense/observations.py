@@ -21,6 +21,9 @@ SET, LATE, UNSET, CREATED, DELETED, RETYPED, MARKED = "s", "h", "d", "c", "x", "
 
 _COLUMNS = ("op", "entity", "type", "attribute", "kind", "at", "number", "text", "extra", "unit", "marks")
 _SCALARS = frozenset("PRB")
+_COMPUTED = Mark.DERIVED | Mark.FORECAST
+COMPUTED_SOURCES = ("rollup:", "forecast:", "quality:")
+"""Begin the names of sources that are the engine itself; what they say of a thing is no news from the thing."""
 
 Cells = tuple[str, str, str, str, str, int | None, float | None, str | None, str | None, str | None, int]
 """A row, in the order of _COLUMNS."""
@@ -46,6 +49,7 @@ class Block:
 
     def __init__(self, tenant: str, source: str, recorded_at: int) -> None:
         self.head = Head(FORMAT, tenant, source, recorded_at)
+        self.computed = source.startswith(COMPUTED_SOURCES)
         self.rows: list[Cells] = []
 
     def __len__(self) -> int:
@@ -103,8 +107,8 @@ class Block:
         return {row[1] for row in self.rows}
 
     def late(self) -> list[int]:
-        """Where rows stand that came too late to be current."""
-        return [i for i, row in enumerate(self.rows) if row[0] == LATE]
+        """Where rows stand that came too late to be current, but for computed ones: what corrects must be kept."""
+        return [i for i, row in enumerate(self.rows) if row[0] == LATE and not row[-1] & _COMPUTED]
 
     def doubt(self, rows: range, attribute: str, suspect: bool) -> bool:
         """Say of what an attribute was set to in these rows that it is suspect, or not. False where it was not set."""
@@ -121,8 +125,7 @@ class Block:
     def history(self, position: Position, late_only: bool = False) -> pl.DataFrame:
         """Rows that belong to history, as a frame of HISTORY_SCHEMA."""
         head, (lane, n) = self.head, position
-        wanted = (LATE,) if late_only else (SET, LATE)
-        rows = [row for row in self.rows if row[0] in wanted]
+        rows = [self.rows[i] for i in self.late()] if late_only else [row for row in self.rows if row[0] in (SET, LATE)]
         columns: dict[str, Sequence[Any]] = dict(zip(_COLUMNS, zip(*rows, strict=True), strict=True)) if rows else {}
         if None in columns.get("at", ()):
             columns["at"] = [head.recorded_at if at is None else at for at in columns["at"]]

@@ -45,6 +45,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     clear: Expression | None = None
     hold: int = 0
     silent_for: int = 0
+    lag: int = 0  # how much later than it is dated a value of the type comes, when it comes in time
 
 
 class PropertyCheck:
@@ -151,6 +152,7 @@ class Overlay:
         where: Where,
         alerts: Mapping[str, tuple[AlertDeclaration, Where]],
         scales: Scales = NO_SCALES,
+        lag: int = 0,
     ) -> None:
         self.name, self.declaration = name, declaration
         self.retention = duration(declaration.retention) if declaration.retention else 0
@@ -168,7 +170,7 @@ class Overlay:
         }
         self._schema |= dict.fromkeys(TIMES, Column(type=ValueType.DATETIME))
         self._faults: list[Fault] = []
-        self._where, self._scales = where, scales
+        self._where, self._scales, self._lag = where, scales, lag
         self.derivations = self._order(self._derivations())
         for key, expression in self.derivations.items():
             if declaration.property[key].grade is None:  # then it tells no more than what it comes from may
@@ -320,6 +322,7 @@ class Overlay:
             clear=self._compile(one.clear, where("clear"), ValueType.BOOLEAN, history=True) if one.clear else None,
             hold=duration(one.hold) if one.hold else 0,
             silent_for=duration(one.silent_for) if one.silent_for else 0,
+            lag=self._lag,
         )
 
     def _at(self, name: str, key: str) -> str:

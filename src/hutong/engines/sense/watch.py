@@ -114,7 +114,7 @@ class Watch:
             pending_since=at,
             firing_since=None if rule.hold else at,
             at=at,
-            live=int(is_live(row)),
+            live=int(is_live(row, rule.lag)),
             reason=why,
         )
         states[rule.name] = RuleState(state, at, alert.id)
@@ -130,6 +130,6 @@ class Watch:
         self.moved[alert.id] = alert
 
 
-def is_live(row: EntityRow) -> bool:
-    """Whether the entity's last observation came as it happened, not as history."""
-    return row.observed_at is None or row.modified_at - row.observed_at <= LIVE_LAG_MAX
+def is_live(row: EntityRow, lag: int = 0) -> bool:
+    """Whether the entity's last observation came as it happened (`lag` after that, by its nature), not as history."""
+    return row.observed_at is None or row.modified_at - row.observed_at - lag <= LIVE_LAG_MAX

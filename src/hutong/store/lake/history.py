@@ -1,9 +1,9 @@
 """History over the lake and what is not yet in it, as one: a HistoryStore."""
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import polars as pl
@@ -138,6 +138,27 @@ class LakeHistory:
         low, high = extent(rows["at"])
         there = self._answered(lambda: self._tail.of_entities(rows["entity"], low, high), ask)
         return asked.select(~pl.struct(IDENTITY).is_first_distinct() | pl.col("row").is_in(there.implode())).to_series()
+
+    def over(
+        self,
+        condition: pl.Expr,
+        low: int | None,
+        high: int | None,
+        ask: Callable[[Snapshot, pl.DataFrame], pl.DataFrame],
+    ) -> pl.DataFrame:
+        """What `ask` makes of the recent rows for which the condition holds, and a snapshot that has all others.
+
+        `low` and `high` bound the `at` of those rows.
+        """
+        return self._answered(lambda: self._tail.matching(condition, low, high), ask)
+
+    def paths(self, files: Sequence[str]) -> list[Path]:
+        """Files of a snapshot as they lie on the disk."""
+        return self._lake.paths(files)
+
+    def frame(self, sql: str, values: Mapping[str, Any], frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+        """The answer of a SELECT over such files and frames."""
+        return self._lake.reader.frame(sql, values, frames)
 
     # --- upkeep -----------------------------------------------------------------------------------------------
 

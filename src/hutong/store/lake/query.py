@@ -71,7 +71,7 @@ def source(query: HistoryQuery, files: Sequence[Path], recent: pl.DataFrame, ove
             f'"{query.by}" >= $begin' if "begin" in when else "",
             f'"{query.by}" < $end' if "end" in when else "",
         ]
-        parts.append(f"SELECT {_ALL} FROM {_parquet(files)} WHERE {' AND '.join(filter(None, limits))}")
+        parts.append(f"SELECT {_ALL} FROM {parquet(files)} WHERE {' AND '.join(filter(None, limits))}")
         values |= whose | which | when
     if recent.height:
         frames["recent"] = recent
@@ -79,7 +79,7 @@ def source(query: HistoryQuery, files: Sequence[Path], recent: pl.DataFrame, ove
             ""
             if not overlapping
             else (
-                f"ANTI JOIN (SELECT {_listed(IDENTITY)} FROM {_parquet(overlapping)} WHERE {of_entities}"
+                f"ANTI JOIN (SELECT {_listed(IDENTITY)} FROM {parquet(overlapping)} WHERE {of_entities}"
                 f' AND "at" BETWEEN $overlap_begin AND $overlap_end) l ON {_SAME}'
             )
         )
@@ -154,6 +154,11 @@ class Reader:
             found = cursor.execute(sql, values).fetchall()
         return bucket_frame(found, how)
 
+    def frame(self, sql: str, values: Mapping[str, Any], frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+        """The answer of any SELECT over files and frames."""
+        with self._cursor(frames) as cursor:
+            return pl.DataFrame(cursor.sql(sql, params=dict(values)).to_arrow_table())
+
     def present(self, rows: pl.DataFrame, files: Sequence[Path]) -> pl.Series:
         """Positions of the rows that are in the files too."""
         values = {
@@ -164,7 +169,7 @@ class Reader:
         }
         with self._cursor({"asked": rows.select(IDENTITY).with_row_index("row")}) as cursor:
             found = cursor.execute(
-                f"SELECT r.row FROM asked r SEMI JOIN (SELECT {_listed(IDENTITY)} FROM {_parquet(files)} WHERE"
+                f"SELECT r.row FROM asked r SEMI JOIN (SELECT {_listed(IDENTITY)} FROM {parquet(files)} WHERE"
                 f' "at" BETWEEN $begin AND $end AND entity BETWEEN $first AND $final) l ON {_SAME}',
                 values,
             ).fetchall()
@@ -174,7 +179,7 @@ class Reader:
         """Those of the files that hold rows of the entity."""
         with self._cursor({}) as cursor:
             found = cursor.execute(
-                f"SELECT DISTINCT filename FROM {_parquet(files, 'filename = true')} WHERE tenant = $tenant AND"
+                f"SELECT DISTINCT filename FROM {parquet(files, 'filename = true')} WHERE tenant = $tenant AND"
                 " entity = $entity",
                 {"tenant": tenant, "entity": entity},
             ).fetchall()
@@ -189,7 +194,7 @@ class Reader:
         with self._cursor({}) as cursor:
             yield iter(
                 cursor.sql(
-                    f"SELECT {_ALL} FROM {_parquet(files)} WHERE {keep} {order}", params=dict(values)
+                    f"SELECT {_ALL} FROM {parquet(files)} WHERE {keep} {order}", params=dict(values)
                 ).to_arrow_reader(batch_rows)
             )
 
@@ -218,6 +223,7 @@ def _named(names: Sequence[str], prefix: str) -> str:
     return ", ".join(f"${prefix}{i}" for i in range(len(names)))
 
 
-def _parquet(files: Sequence[Path], options: str = "") -> str:
+def parquet(files: Sequence[Path], options: str = "") -> str:
+    """A table expression over these files."""
     listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in files)
     return f"read_parquet([{listed}]{', ' + options if options else ''})"

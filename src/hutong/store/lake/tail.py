@@ -42,6 +42,9 @@ class Batch:
     def all(self) -> pl.DataFrame:
         return self.rows
 
+    def matching(self, condition: pl.Expr) -> pl.DataFrame:
+        return self.rows.filter(condition)
+
     def kept(self, keep: pl.Expr) -> "Batch":
         return Batch.of(self.rows.filter(keep))
 
@@ -87,6 +90,13 @@ class Chunk:
 
     def all(self) -> pl.DataFrame:
         return self._rows(self.entities, self.starts[:-1], self.starts[1:])
+
+    def matching(self, condition: pl.Expr) -> pl.DataFrame:
+        """The rows for which a condition on columns other than the entity holds."""
+        rows = self.columns.with_row_index("row").filter(condition)
+        slots = self.starts.search_sorted(rows["row"], side="right") - 1
+        columns = rows.with_columns(pl.col(_CODED).cast(pl.String), self.entities.gather(slots))
+        return columns.select(*HISTORY_SCHEMA)
 
     def kept(self, keep: pl.Expr) -> "Chunk":
         return Chunk.of(self.all().filter(keep))
@@ -149,6 +159,15 @@ class Tail:
         if loose:
             hit = pl.col("entity") == wanted[0] if len(wanted) == 1 else pl.col("entity").is_in(wanted.implode())
             found.append(pl.concat(loose, rechunk=False).filter(hit))
+        return pl.concat(found) if found else _EMPTY
+
+    def matching(self, condition: pl.Expr, low: int | None, high: int | None) -> pl.DataFrame:
+        """The rows with `at` from low to high for which a condition on columns other than the entity holds."""
+        found = [
+            part.matching(condition)
+            for part in self._parts()
+            if (low is None or part.extent[1] >= low) and (high is None or part.extent[0] <= high)
+        ]
         return pl.concat(found) if found else _EMPTY
 
     def upto(self, marks: Mapping[str, int]) -> pl.DataFrame:

@@ -265,3 +265,10 @@ outbox_dead = Table(
     Column("reason", Text, nullable=False),
     Index("outbox_dead_channel", "channel", "n"),
 )
+
+standing = Table(
+    "standing",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("doc", LargeBinary, nullable=False),
+)
