@@ -184,21 +184,7 @@ class Runtime:
             stores.outbox.store,
             self._as_now,
         )
-        self.upkeep = Upkeep(
-            self.overlays,
-            stores.lake,
-            stores.entities,
-            stores.alerts,
-            stores.documents,
-            self.subscriptions,
-            stores.ledger,
-            stores.ledger,
-            self.writer,
-            clock,
-            settings.data / "checkpoints",
-            stores.database.snapshot,
-            stores.database.size_bytes,
-        )
+        self.upkeep = self._upkeep()
         self.reckoning = Reckoning(
             packs, self.overlays, city, stores.lake, stores.entities, stores.database, self.writer, clock
         )
@@ -214,6 +200,24 @@ class Runtime:
             threading.Thread(target=self._beat, args=(work,), name=work.__name__, daemon=True)
             for work in (self.pulse, self.upkeep.pulse_slowly, self.reckoning.pulse)
         ]
+
+    def _upkeep(self) -> Upkeep:
+        """What sensing does by itself."""
+        return Upkeep(
+            self.overlays,
+            self.stores.lake,
+            self.stores.entities,
+            self.stores.alerts,
+            self.stores.documents,
+            self.subscriptions,
+            self.stores.ledger,
+            self.stores.ledger,
+            self.writer,
+            self.clock,
+            self.settings.data / "checkpoints",
+            self.stores.database.snapshot,
+            self.stores.database.size_bytes,
+        )
 
     def _handlers(self, ids: Ids, locate: Locate) -> dict[type, Handler]:
         """Which engine handles which command."""
