@@ -1,5 +1,6 @@
 """The writing core of a city with its packs, in memory but for the database, for tests of what feeds it."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from hutong.engines.sense.ports import (
 )
 from hutong.engines.sense.subscriptions import Subscriptions
 from hutong.kernel.clock import FrozenClock
+from hutong.kernel.housekeeping import Housekeeper
 from hutong.kernel.ids import CountedIds
 from hutong.kernel.ledger import Ledger
 from hutong.kernel.outbox import Outbox
@@ -74,10 +76,11 @@ class Sensing:
         faults = Faults()
         overlays = compile_types(packs, faults)
         faults.check()
+        self._gate = threading.Lock()
         self.clock, self.history = FrozenClock(at), KeptHistory()
-        self._database = SqlDatabase(f"sqlite:///{folder / 'hutong.db'}")
-        ledger = SqlLedger(self._database)
-        self.entities, self.alerts = SqlEntities(self._database), SqlAlerts(self._database, self.clock)
+        self.database = SqlDatabase(f"sqlite:///{folder / 'hutong.db'}")
+        ledger = SqlLedger(self.database)
+        self.entities, self.alerts = SqlEntities(self.database), SqlAlerts(self.database, self.clock)
         handler = SenseHandler(
             overlays,
             self.entities,
@@ -88,21 +91,29 @@ class Sensing:
             city="330100",
             undeclared=False,
             locate=lambda lon, lat: "",
-            published=lambda changed, alerts: None,
-            subscriptions=Subscriptions(SqlDocuments(self._database), Outbox(SqlOutbox(self._database))),
+            published=self._published,
+            subscriptions=Subscriptions(SqlDocuments(self.database), Outbox(SqlOutbox(self.database))),
         )
+        house = Housekeeper(ledger, ledger, self.clock, "330100")
         self.writer = Writer(
-            self._database,
+            self.database,
             Ledger(ledger, "main"),
             ledger,
             self.clock,
-            dict.fromkeys((ChangeEntities, Tick, AlertAction), handler),
+            {
+                **dict.fromkeys((ChangeEntities, Tick, AlertAction), handler),
+                **dict.fromkeys(house.COMMANDS, house),
+            },
         )
         self.writer.start()
 
+    def _published(self, changed: object, alerts: object) -> None:
+        with self._gate:
+            return
+
     def close(self) -> None:
         self.writer.close()
-        self._database.close()
+        self.database.close()
 
     def rows(self, type: str = "") -> Sequence[EntityRow]:
         """Entities as they stand, of a type or of all."""
@@ -119,3 +130,10 @@ class Sensing:
         assert row is not None
         document = msgspec.json.decode(row.doc, type=dict[str, Attribute])
         return {key: attribute.value for key, attribute in document.items()}
+
+    def pause(self) -> None:
+        """Let the writer stand still in front of its next group."""
+        self._gate.acquire()
+
+    def resume(self) -> None:
+        self._gate.release()

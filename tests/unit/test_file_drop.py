@@ -169,7 +169,7 @@ def test_the_encoding_that_is_declared_is_read_and_another_is_refused_whole(stat
         ("other.csv", b"a,b\n1,2\n", "no source reads files of this name"),
         ("levels.xlsx", b"PK", "not a file of a known format"),
         ("levels.csv", b"", "the file is empty, or its first line is"),
-        ("levels.csv", b"gauge,time\n", "the file has no column level, pressure"),
+        ("levels.csv", b"gauge,time\n", "there is no column level, pressure"),
         ("levels.csv", b"gauge,gauge,time,level,pressure\n", "two columns have one name"),
         ("levels.csv.gz", gzip.compress(HEAD.encode() * 99)[:-9], "the gzip file is damaged or cut off"),
         ("levels.parquet", b"PAR1", "the file cannot be read as Parquet"),

@@ -20,10 +20,11 @@ import msgspec
 
 from hutong.cli.composition import Composition
 from hutong.cli.reckoning import Reckoning
+from hutong.cli.sources import running_sources
 from hutong.connectors.file_drop import FileDrop
 from hutong.connectors.ground import Ground
+from hutong.connectors.mapping import by_connector, compile_sources, entity_types
 from hutong.connectors.mapping import check as check_sources
-from hutong.connectors.mapping import compile_sources, entity_types
 from hutong.connectors.plans import compile_simulations
 from hutong.connectors.simulation import Simulations
 from hutong.engines.sense import declarations as sense_declarations
@@ -64,6 +65,7 @@ from hutong.store.lake.history import LakeHistory
 from hutong.store.sql.access import SqlAccessLog, SqlGrants, SqlTokens
 from hutong.store.sql.accounts import SqlAccounts
 from hutong.store.sql.alerts import SqlAlerts
+from hutong.store.sql.bookmarks import SqlBookmarks
 from hutong.store.sql.database import SqlDatabase
 from hutong.store.sql.documents import SqlDocuments
 from hutong.store.sql.entities import SqlEntities
@@ -131,6 +133,7 @@ class Stores:
         self.tokens = Tokens(self.access, SqlTokens(self.database), clock, ids)
         self.accounts = Accounts(SqlAccounts(self.database), clock, ids)
         self.outbox = Outbox(SqlOutbox(self.database))
+        self.bookmarks = SqlBookmarks(self.database)
 
     def close(self) -> None:
         self.lake.close()
@@ -192,7 +195,8 @@ class Runtime:
         for relation in self.sense.relations():
             self.relations.publish(relation)
         self.reactors = Reactors((), stores.ledger, stores.ledger, self.writer)
-        self.inbox = FileDrop(settings.data / "inbox", sources, self.writer.submit, clock)
+        self.inbox = FileDrop(settings.data / "inbox", by_connector(sources, "file"), self.writer.submit, clock)
+        self.sources = running_sources(settings.data, sources, self.writer, stores.bookmarks, clock, ids)
         self.simulations = self._simulations(types) if settings.demo else None
         self._use_saved_at = 0
         self._stop = threading.Event()
@@ -251,6 +255,7 @@ class Runtime:
         self.upkeep.recover()
         if beating:
             self.inbox.start()
+            self.sources.start()
             if self.simulations is not None:
                 self.simulations.start()
             for beat in self._beats:
@@ -268,6 +273,7 @@ class Runtime:
             if beat.is_alive():
                 beat.join()
         self.inbox.close()
+        self.sources.close()
         if self.simulations is not None:
             self.simulations.close()
         self.writer.close()

@@ -125,17 +125,17 @@ class Cells:
                 return self._parsed(text, where, type_)
         cell, label = self._text(text, where)
         if type_ == "relationship":
-            self.checks.append(
-                Check(
-                    label,
-                    ~cell.str.contains(_URI),
-                    cell,
-                    f"{key} is no URI",
-                    "a URI",
-                    "write it as urn:ngsi-ld:Type:name",
-                )
-            )
+            self.uri(label, key, cell)
         return cell
+
+    def uri(self, label: str, key: str, cell: pl.Expr | None = None) -> None:
+        """Check that the cells of a column are URIs."""
+        cell = pl.col(label) if cell is None else cell
+        self.checks.append(
+            Check(
+                label, ~cell.str.contains(_URI), cell, f"{key} is no URI", "a URI", "write it as urn:ngsi-ld:Type:name"
+            )
+        )
 
     def point(self, key: str, lon: str, lat: str, where: str) -> pl.Expr:
         """[longitude, latitude], missing when both are, or both 0."""

@@ -12,6 +12,7 @@ import msgspec
 import polars as pl
 
 from hutong.connectors.cells import Cells
+from hutong.connectors.keys import check_keys
 from hutong.engines.sense.declarations import EntitiesFile, EntityDeclaration, SourceDeclaration, SourcesFile
 from hutong.engines.sense.ports import Attribute, Change, Kind, Verb
 from hutong.kernel.errors import DeclarationFaults, Fault, HutongError, InvalidInput
@@ -27,6 +28,7 @@ _ID, _AT = "id", "at"  # columns of a mapped frame; those of properties begin wi
 _VALUE, _UNIT = "value ", "unit "
 _KINDS: Final = {"point": Kind.GEO, "geometry": Kind.GEO, "relationship": Kind.RELATIONSHIP}
 _URI_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:.")
+_WHOLE = re.compile(r"\{[^{}]+\}")  # a template that is nothing but one column
 _IN_NO_URI = re.compile(r'[\x00-\x20<>"{}|\\^`\x7f-\xa0]')
 
 
@@ -55,7 +57,7 @@ class Mapped(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Source:
-    """A declared source of files, compiled. `name` is `pack.source`; `digest` changes with what is declared.
+    """A declared source of rows, compiled. `name` is `pack.source`; `digest` changes with what is declared.
 
     Raises DeclarationFaults with everything that is wrong with it.
     """
@@ -71,6 +73,9 @@ class Source:
         self._check(entity)
         cells = Cells(self._faults, declaration.zone, declaration.format)
         self._id = cells.template(declaration.id, self._where("id"), "id", required=True)
+        if _WHOLE.fullmatch(declaration.id):
+            cells.uri(declaration.id[1:-1], "id")
+        self._needed = frozenset(cells.columns)
         self._at = cells.time(declaration.at, self._where("at"), required=True) if declaration.at else None
         self._only = cells.condition(declaration.where, self._where("where")) if declaration.where else None
         self._values: dict[str, pl.Expr] = {}
@@ -94,16 +99,28 @@ class Source:
         )
 
     def check_columns(self, columns: Sequence[str]) -> None:
-        """Raise InvalidInput when a column that the source reads is not among those of a file."""
+        """Raise InvalidInput when a column that the source reads is not among those of a table."""
         absent = [column for column in self.columns if column not in columns]
         if absent:
-            raise InvalidInput(
-                f"the file has no column {listed(absent)}",
-                where=self._where(),
-                seen=listed(columns, 30),
-                allowed=listed(self.columns, 30),
-                fix=meant(absent[0], columns) or "correct the source's declaration, or the file's head",
-            )
+            raise self._absent(absent, columns)
+
+    def check_members(self, columns: Sequence[str]) -> None:
+        """The same for rows whose members may be left out: those that name the thing must be there, and one other."""
+        absent = [column for column in self._needed if column not in columns]
+        others = [column for column in self.columns if column not in self._needed]
+        if not absent and others and not set(others) & set(columns):
+            absent = others
+        if absent:
+            raise self._absent(absent, columns)
+
+    def _absent(self, absent: Sequence[str], columns: Sequence[str]) -> InvalidInput:
+        return InvalidInput(
+            f"there is no column {listed(absent)}",
+            where=self._where(),
+            seen=listed(columns, 30),
+            allowed=listed(self.columns, 30),
+            fix=meant(absent[0], columns) or "correct the source's declaration, or the head of the table",
+        )
 
     def map(self, raw: pl.DataFrame) -> Mapped:
         """Read a raw frame: ROW and columns of text. Columns that it lacks are missing in every row."""
@@ -156,18 +173,16 @@ class Source:
 
     def _check(self, entity: EntityDeclaration) -> None:
         """Note keys that are missing, and units that cannot be converted."""
-        for key in ("files", "id", "set"):
-            if not getattr(self.declaration, key):
-                self._faults.add(
-                    "missing-key", f"a source of files needs `{key}`", where=self._where(), fix=f"add `{key}`"
-                )
-        if self.declaration.id and not _URI_SCHEME.match(self.declaration.id):
+        check_keys(self.declaration, self._where, self._faults)
+        if self.declaration.id and not (
+            _URI_SCHEME.match(self.declaration.id) or _WHOLE.fullmatch(self.declaration.id)
+        ):
             self._faults.add(
                 "id-is-no-uri",
                 "ids are URIs",
                 where=self._where("id"),
                 seen=self.declaration.id,
-                fix="write it as urn:ngsi-ld:Type:{column}",
+                fix="write it as urn:ngsi-ld:Type:{column}, or {column} where a column holds URIs",
             )
         zone, zones = self.declaration.zone, zoneinfo.available_timezones()
         if zone and zone not in zones:
@@ -252,7 +267,7 @@ class Source:
 
 
 def compile_sources(packs: Packs, declared: Mapping[str, EntityDeclaration], faults: Faults) -> tuple[Source, ...]:
-    """Every source of files that the packs declare. What is wrong is noted, and that source left out.
+    """Every source of rows that the packs declare. What is wrong is noted, and that source left out.
 
     An entity type that nobody declares is for the engine to tell.
     """
@@ -260,14 +275,19 @@ def compile_sources(packs: Packs, declared: Mapping[str, EntityDeclaration], fau
     for pack, content in packs.of(SourcesFile):
         file = next(name for name, one in pack.files.items() if one is content)
         for name, declaration in content.source.items():
-            if declaration.connector != "file":
-                _check_plain(pack, file, name, declaration, faults)
+            if declaration.connector == "http":  # its values come as entities already: there are no columns to map
+                check_keys(declaration, partial(pack.where, file, "source", name), faults)
             elif declaration.entity in declared:
                 try:
                     found.append(Source(pack, file, name, declaration, declared[declaration.entity]))
                 except DeclarationFaults as error:
                     faults.take_all(error)
     return tuple(found)
+
+
+def by_connector(sources: Sequence[Source], *connectors: str) -> tuple[Source, ...]:
+    """Those with one of these ways in."""
+    return tuple(source for source in sources if source.declaration.connector in connectors)
 
 
 def check(packs: Packs, faults: Faults) -> None:
@@ -278,22 +298,6 @@ def check(packs: Packs, faults: Faults) -> None:
 def entity_types(packs: Packs) -> Mapping[str, EntityDeclaration]:
     """Every declared entity type by name."""
     return {name: declaration for _, file in packs.of(EntitiesFile) for name, declaration in file.entity.items()}
-
-
-def _check_plain(pack: Pack, file: str, name: str, declaration: SourceDeclaration, faults: Faults) -> None:
-    """A source whose values come as entities already has no columns to map."""
-    plain = SourceDeclaration(
-        connector=declaration.connector, entity=declaration.entity, silent_after=declaration.silent_after
-    )
-    for key in SourceDeclaration.__struct_fields__:
-        if getattr(declaration, key) != getattr(plain, key):
-            faults.add(
-                "key-not-for-connector",
-                f"`{key}` is for sources of files",
-                seen=declaration.connector,
-                where=pack.where(file, "source", name, key),
-                fix='remove it, or set connector = "file"',
-            )
 
 
 def _percent(found: re.Match[str]) -> str:

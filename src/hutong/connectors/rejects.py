@@ -9,9 +9,11 @@ import msgspec
 import polars as pl
 
 from hutong.connectors.mapping import ROW, Reject
+from hutong.kernel.clock import iso
 
 LINES_MAX: Final = 100_000
 """More are counted, and not listed: such a file was misunderstood as a whole."""
+LOG_BYTES_MAX: Final = 8 << 20
 
 
 class RejectsFile:
@@ -67,3 +69,24 @@ class RejectsFile:
             self._file = self._part.open("wb")
         line = {"row": reject.row, "reason": reject.fault, "original": original}
         self._file.write(msgspec.json.encode(line) + b"\n")
+
+
+class RejectsLog:
+    """`<folder>/<source>.ndjson` for sources that never end. At LOG_BYTES_MAX it begins anew; the one before stays."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def add(self, source: str, reject: Reject, original: Any, at: int) -> None:
+        """Lines are those of RejectsFile, and `at`, when it was rejected."""
+        line = {"at": iso(at), "row": reject.row, "reason": reject.fault, "original": original}
+        path = self._folder / f"{source}.ndjson"
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            size = 0
+        if size > LOG_BYTES_MAX:
+            path.replace(self._folder / f"{source}.before.ndjson")
+        with path.open("ab") as file:
+            file.write(msgspec.json.encode(line) + b"\n")

@@ -13,7 +13,7 @@ import gzip
 import hashlib
 import io
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, Literal
@@ -105,14 +105,15 @@ def read_table(path: Path, encoding: Encoding = "utf-8", rows: int = ROWS_PER_CH
             return
         with content, io.TextIOWrapper(content, encoding=encoding, newline="") as text:
             first = text.readline().removeprefix("\ufeff")
-            read = _csv if name.endswith((".csv", ".tsv")) else _ndjson
+            read = csv_chunks if name.endswith((".csv", ".tsv")) else _ndjson
             yield from read(first, text, rows, raw.tell)
 
 
 # --- CSV ---
 
 
-def _csv(first: str, text: Iterable[str], rows: int, tell: Callable[[], int]) -> Iterator[Chunk]:
+def csv_chunks(first: str, text: Iterable[str], rows: int, tell: Callable[[], int]) -> Iterator[Chunk]:
+    """A text with a head in chunks; `tell` says how far it was read. Raises MalformedBody when it is no table."""
     if not first.strip():
         raise MalformedBody("the file is empty, or its first line is", allowed="a line with the names of the columns")
     delimiter = max(_DELIMITERS, key=first.count)
@@ -187,36 +188,38 @@ def _ndjson(first: str, text: Iterable[str], rows: int, tell: Callable[[], int])
     for number, line in enumerate(_chained(first, text), 1):
         if line.strip():
             try:
-                found.append(_flat(line))
+                found.append(flat(line))
                 numbers.append(number)
             except HutongError as error:
                 rejects.append((Reject(number, error.fault), shown(line.strip(), 1000)))
         if len(numbers) + len(rejects) == rows:
-            yield Chunk(_joined(found, numbers), rejects, tell())
+            yield Chunk(joined(found, numbers), rejects, tell())
             numbers, found, rejects = [], [], []
-    yield Chunk(_joined(found, numbers), rejects, tell())
+    yield Chunk(joined(found, numbers), rejects, tell())
 
 
-def _flat(line: str) -> dict[str, str]:
+def flat(line: str) -> dict[str, str]:
+    """A JSON object as texts by name. Raises MalformedBody."""
     try:
         decoded = msgspec.json.decode(line)
     except (msgspec.DecodeError, RecursionError) as error:
         raise MalformedBody(f"not JSON: {error}", seen=line.strip(), allowed="a JSON object in each line") from None
     if not isinstance(decoded, dict):
         raise MalformedBody("not a JSON object", seen=line.strip(), allowed="a JSON object in each line")
-    return dict(_members(decoded, ""))
+    return dict(members(decoded, ""))
 
 
-def _members(value: dict[str, Any], above: str) -> Iterator[tuple[str, str]]:
+def members(value: dict[str, Any], above: str) -> Iterator[tuple[str, str]]:
     """`{"a": {"b": 1}}` as `a.b` = `1`."""
     for key, one in value.items():
         if isinstance(one, dict):
-            yield from _members(one, f"{above}{key}.")
+            yield from members(one, f"{above}{key}.")
         if one is not None:
             yield f"{above}{key}", one if isinstance(one, str) else msgspec.json.encode(one).decode()
 
 
-def _joined(found: list[dict[str, str]], numbers: list[int]) -> pl.DataFrame:
+def joined(found: Sequence[Mapping[str, str | None]], numbers: Sequence[int]) -> pl.DataFrame:
+    """Rows of texts by name as a frame; what a row lacks is missing."""
     names = dict.fromkeys(name for row in found for name in row if name != ROW)
     return pl.DataFrame(
         {ROW: numbers, **{name: [row.get(name) for row in found] for name in names}},
@@ -243,10 +246,10 @@ def _document(content: IO[bytes], name: str, rows: int, tell: Callable[[], int])
         raise MalformedBody(
             "not one table", where=name, seen=f"{len(tables)} lists of objects", allowed="one list of objects in it"
         )
-    found = [dict(_members(_feature(row), "")) for row in tables[0]]
+    found = [dict(members(_feature(row), "")) for row in tables[0]]
     for n in range(0, len(found), rows):
         some = found[n : n + rows]
-        yield Chunk(_joined(some, list(range(n + 1, n + 1 + len(some)))), [], tell())
+        yield Chunk(joined(some, list(range(n + 1, n + 1 + len(some)))), [], tell())
 
 
 def _feature(row: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from hutong.connectors.mqtt.wire import Malformed, Message, Packet, Version
 from hutong.kernel.errors import InvalidInput
 
 TIMEOUT_S: Final = 10.0
+GOODBYE_S_MAX: Final = 1.0
 KEEP_ALIVE_S: Final = 30
 IN_FLIGHT_MAX: Final = 100  # messages of ours that the broker has not acknowledged
 TOPIC_BYTES_MAX: Final = 65_535
@@ -88,6 +89,7 @@ class Link(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._transport: asyncio.Transport | None = None
+        self._ended = asyncio.Event()
         self._paused = False
         self._last_number = 0
         self._heard_at = self._loop.time()
@@ -212,6 +214,12 @@ class Link(asyncio.Protocol):
         if not self.lost.done():
             self._write(wire.GOODBYE)
             self._gone("closed", polite=True)
+        if self._transport is not None:
+            try:
+                async with asyncio.timeout(GOODBYE_S_MAX):
+                    await self._ended.wait()
+            except TimeoutError:
+                self._transport.abort()
 
     # --- asyncio's side ---
 
@@ -235,6 +243,7 @@ class Link(asyncio.Protocol):
             self._received(messages)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._ended.set()
         self._gone(str(exc) if exc is not None else "the broker closed the connection")
 
     def pause_writing(self) -> None:

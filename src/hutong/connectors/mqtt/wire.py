@@ -23,7 +23,6 @@ SESSION_EXPIRY: Final = 0x11
 REASON_STRING: Final = 0x1F
 RECEIVE_MAXIMUM: Final = 0x21
 MAXIMUM_QOS: Final = 0x24
-MAXIMUM_PACKET_SIZE: Final = 0x27
 SERVER_KEEP_ALIVE: Final = 0x13
 CONTENT_TYPE: Final = 0x03
 USER_PROPERTY: Final = 0x26
@@ -114,7 +113,7 @@ def connect(
     flags = (0 if session else 2) | (0x80 if user else 0) | (0x40 if password else 0)
     head = _text("MQTT") + bytes((5 if version == "mqtt5.0" else 4, flags)) + struct.pack(">H", keep_alive_s)
     if version == "mqtt5.0":
-        properties = struct.pack(">BI", MAXIMUM_PACKET_SIZE, PACKET_BYTES_MAX)
+        properties = b""  # no maximum of packets: the broker would drop larger ones, and nobody would hear of them
         if session:
             properties += struct.pack(">BI", SESSION_EXPIRY, _NEVER_EXPIRES)
         if receive_max:

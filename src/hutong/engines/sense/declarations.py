@@ -69,11 +69,19 @@ class EntitiesFile(Struct, forbid_unknown_fields=True):
     ]
 
 
+Connector = Literal["http", "file", "mqtt", "http_poll", "prometheus", "sql"]
+Payload = Literal["json", "csv", "geojson", "ngsi-ld", "prometheus", "number", "text"]
+
+
 class SourceDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Where values come from. All keys but the first two and the last tell how a file's columns become properties."""
+    """Where values come from. `id`, `at`, `set` and the like tell how rows become values, whatever the connector."""
 
     connector: Annotated[
-        Literal["http", "file"], Meta(description="the way in: the standard API, or the folder of incoming files")
+        Connector,
+        Meta(
+            description="the way in: the standard API (`http`), the folder of incoming files (`file`), an MQTT broker "
+            "(`mqtt`), an address asked again and again (`http_poll`, `prometheus`), a database read on and on (`sql`)"
+        ),
     ]
     entity: Annotated[str, Meta(description="the type of the things it tells of")]
     files: Annotated[
@@ -125,6 +133,69 @@ class SourceDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
     )
     where: Annotated[str, Meta(description="expression over columns; rows that do not meet it are left out")] = ""
     silent_after: Annotated[Duration, Meta(description="without news for so long, its things are unavailable")] = ""
+    connection: Annotated[
+        str,
+        Meta(
+            description="name of the connection in the city's `connections.toml`, which holds address and secrets of "
+            "the broker, server or database"
+        ),
+    ] = ""
+    topic: Annotated[
+        str,
+        Meta(
+            description="topic of the messages; a level in braces becomes a column: `parking/{place_id}/status`. `+` "
+            "and `#` stand for what is no column"
+        ),
+    ] = ""
+    qos: Annotated[
+        Literal[0, 1, 2],
+        Meta(
+            description="quality of service of the subscription; from 1 on the broker keeps a message until it is "
+            "stored here"
+        ),
+    ] = 1
+    group: Annotated[
+        str, Meta(description="name of a shared subscription: several processes divide the messages among them")
+    ] = ""
+    retained: Annotated[
+        bool | None,
+        Meta(
+            description="whether to take messages that the broker kept from earlier; when left out, only those that "
+            "tell their time by `at`"
+        ),
+    ] = None
+    rate_max: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="messages a second at most; what is above waits at the broker"),
+    ] = None
+    payload: Annotated[
+        Payload,
+        Meta(
+            description="how a message or an answer is written. JSON: an object, or a list of them; members of members "
+            'are columns such as `"place.name"`. GeoJSON: columns are the properties, `geometry`, `longitude` and '
+            '`latitude`. NGSI-LD: each attribute\'s value and `"name.observedAt"`. Prometheus: metrics and labels. '
+            "A number or a text is the column `value`"
+        ),
+    ] = "json"
+    rows: Annotated[
+        str,
+        Meta(
+            description="where in a JSON document the rows are: `data.stations`; what stands beside them on the way "
+            "belongs to each row"
+        ),
+    ] = ""
+    url: Annotated[
+        str, Meta(description="address to ask; with a `connection`, the part that comes after the address there")
+    ] = ""
+    every: Annotated[Duration, Meta(description="time between two questions")] = ""
+    table: Annotated[str, Meta(description="table or view to read: `name` or `schema.name`")] = ""
+    key: Annotated[
+        list[str],
+        Meta(
+            description="columns by which the table grows, most significant first, unlike in any two rows: a serial "
+            'number, or `["changed_at", "id"]`'
+        ),
+    ] = field(default_factory=list)
 
 
 class SourcesFile(Struct, forbid_unknown_fields=True):

@@ -272,3 +272,10 @@ standing = Table(
     Column("job", Text, primary_key=True),
     Column("doc", LargeBinary, nullable=False),
 )
+
+bookmark = Table(
+    "bookmark",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+)
