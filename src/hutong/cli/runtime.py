@@ -27,6 +27,7 @@ from hutong.connectors.mapping import by_connector, compile_sources, entity_type
 from hutong.connectors.mapping import check as check_sources
 from hutong.connectors.plans import compile_simulations
 from hutong.connectors.simulation import Simulations
+from hutong.connectors.webhook import AddressGuard, WebhookSender
 from hutong.engines.sense import declarations as sense_declarations
 from hutong.engines.sense.changes import Locate
 from hutong.engines.sense.compile import check as check_sense
@@ -92,6 +93,7 @@ class Settings:
     open: bool = False
     demo: bool = False
     packs: tuple[Path, ...] = ()
+    allow_notify: tuple[str, ...] = ()
 
 
 def check_simulations(packs: Packs, faults: Faults) -> None:
@@ -164,6 +166,7 @@ class Runtime:
         self.writer = Writer(
             stores.database, ledger, stores.ledger, clock, self._handlers(ids, locate), stores.outbox.committed
         )
+        self.webhook = WebhookSender(AddressGuard(settings.allow_notify, loopback=settings.open))
         self.transports: dict[str, Transport] = {}
         self.dispatcher = Dispatcher(
             stores.outbox,
@@ -290,6 +293,7 @@ class Runtime:
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
+            self.webhook.close()
 
     def identify(self, authorization: str) -> Actor:
         """The actor behind an Authorization header."""

@@ -50,6 +50,12 @@ BACKLOG = 2048
     metavar="URL=FILE",
     help="An @context from a local file, or a folder of them laid out by address; nothing is downloaded.",
 )
+@click.option(
+    "--allow-notify",
+    multiple=True,
+    metavar="NETWORK|HOST",
+    help="Let messages go to this part of your own network too, such as 10.1.0.0/16; may be repeated.",
+)
 @click.option("--open", "open_", is_flag=True, help="Switch authentication off; loopback only.")
 @click.option("--demo", is_flag=True, help="Show a demonstration city with simulated data.")
 @click.pass_obj
@@ -63,6 +69,7 @@ def up(
     packs: tuple[Path, ...],
     store: str,
     contexts: tuple[str, ...],
+    allow_notify: tuple[str, ...],
     open_: bool,
     demo: bool,
 ) -> None:
@@ -78,7 +85,9 @@ def up(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     documents = read_contexts(contexts)
     address = free_address(host, port)
-    settings = Settings(data=data, city=city, store=store, open=open_, demo=demo, packs=packs)
+    settings = Settings(
+        data=data, city=city, store=store, open=open_, demo=demo, packs=packs, allow_notify=allow_notify
+    )
     runtime = open_city(settings, composition.with_cities(cities), SystemClock())
     try:
         runtime.start()
