@@ -46,6 +46,7 @@ from hutong.kernel.bookkeeping import Bookkeeper
 from hutong.kernel.calendar import StateCouncilCalendar
 from hutong.kernel.clock import MINUTE, Clock, SystemClock
 from hutong.kernel.commands import Handler, Request
+from hutong.kernel.deliveries import Deliveries
 from hutong.kernel.dispatching import Dispatcher
 from hutong.kernel.errors import Conflict, DeclarationFaults, HutongError, InvalidInput, NotAuthenticated, NotFound
 from hutong.kernel.housekeeping import Housekeeper, Within
@@ -176,6 +177,7 @@ class Runtime:
             holder=stores.database.lane,
             scatter=random.Random(ids.new()),
         )
+        self.deliveries = Deliveries(stores.outbox.store, self.writer, stores.access)
         self.sense = SenseEngine(
             self.overlays,
             stores.entities,
@@ -281,6 +283,7 @@ class Runtime:
             self.simulations.close()
         self.writer.close()
         self.dispatcher.close()
+        self.deliveries.close()
         self.sense.close()
         self.stores.close()
 

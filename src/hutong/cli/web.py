@@ -15,6 +15,7 @@ from hutong.api.ngsi_ld_messages import keep_encoded_slashes, ngsi_problem
 from hutong.api.ngsi_ld_registry import NgsiLdRegistry
 from hutong.api.ngsi_ld_subscriptions import NgsiLdSubscriptions
 from hutong.api.ngsi_ld_temporal import NgsiLdTemporal
+from hutong.api.outbox import OutboxRoutes
 from hutong.api.short_way import short_way
 from hutong.cli.runtime import Runtime
 from hutong.kernel.access import Actor
@@ -69,6 +70,7 @@ def _site(runtime: Runtime, standards: Sequence[Router]) -> Litestar:
         health,
         *standards,
         AlertRoutes(runtime.sense).router(),
+        OutboxRoutes(runtime.deliveries).router(),
     ]
     lifespan = (lambda _: runtime.sending(),)
     if runtime.city is None:

@@ -28,6 +28,7 @@ Action: TypeAlias = Literal[
     "ledger.read",
     "ledger.verify",
     "ledger.rebuild",
+    "outbox.operate",
     "admin.tokens",
     "admin.grants",
     "admin.access_log",
@@ -63,7 +64,9 @@ ROLES: Mapping[str, Role] = {
     "staff": Role(_WORK, Grade.CLOSED),
     "leader": Role(_READ | {"sense.alert.acknowledge"}, Grade.CLOSED),
     "operator": Role(
-        _WORK | {"ledger.read", "ledger.verify", "ledger.rebuild", "admin.metrics", "admin.access_log"}, Grade.AGREEMENT
+        _WORK
+        | {"ledger.read", "ledger.verify", "ledger.rebuild", "outbox.operate", "admin.metrics", "admin.access_log"},
+        Grade.AGREEMENT,
     ),
     "admin": Role(ACTIONS, Grade.CLOSED),
 }

@@ -36,12 +36,16 @@ class Parcel(msgspec.Struct, frozen=True, gc=False):
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A parcel that could not be sent: when it was given up, after how many attempts, and why, in words."""
+    """A parcel that could not be sent: when it was given up, after how many attempts, and why, in words.
+
+    Lists leave its body out and tell the `size` in bytes.
+    """
 
     parcel: Parcel
     died_at: int
     attempts: int
     reason: str
+    size: int = 0
 
 
 class ChannelState(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,7 +200,7 @@ class OutboxStore(Protocol):
     def count_channels(self, state: str) -> int: ...
 
     def dead(self, channel: str, limit: int, offset: int) -> list[DeadLetter]:
-        """Dead letters of a channel ("": of all), the newest first."""
+        """Dead letters of a channel ("": of all) without their bodies, the newest first."""
 
     def count_dead(self, channel: str) -> int: ...
 

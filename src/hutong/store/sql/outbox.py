@@ -204,8 +204,9 @@ class SqlOutbox:
         return int(self._database.query(counted)[0][0])
 
     def dead(self, channel: str, limit: int, offset: int) -> list[DeadLetter]:
-        chosen = select(*(outbox_dead.c[name] for name in _DEAD)).order_by(outbox_dead.c.n.desc())
-        return [_letter(row) for row in self._page(_of_channel(chosen, channel), limit, offset)]
+        columns = [outbox_dead.c[name] for name in _DEAD if name != "body"]
+        chosen = select(*columns, func.length(outbox_dead.c.body)).order_by(outbox_dead.c.n.desc())
+        return [_letter((*row[:4], b"", *row[4:])) for row in self._page(_of_channel(chosen, channel), limit, offset)]
 
     def count_dead(self, channel: str) -> int:
         counted = _of_channel(select(func.count()).select_from(outbox_dead), channel)
@@ -265,9 +266,10 @@ def _dead_row(one: DeadLetter) -> tuple[Any, ...]:
 
 
 def _letter(row: Sequence[Any]) -> DeadLetter:
-    n, channel, at, grade, body, died_at, attempts, reason = row
+    n, channel, at, grade, body, died_at, attempts, reason, *size = row
     parcel = Parcel(channel, bytes(body), at, n, Grade(grade))
-    return DeadLetter(parcel=parcel, died_at=died_at, attempts=attempts, reason=reason)
+    size = size or [len(body)]
+    return DeadLetter(parcel=parcel, died_at=died_at, attempts=attempts, reason=reason, size=size[0])
 
 
 def _state(row: Sequence[Any]) -> ChannelState:
