@@ -10,15 +10,14 @@ import polars as pl
 
 from hutong.engines.sense.compile import compile_types
 from hutong.engines.sense.handler import SenseHandler
+from hutong.engines.sense.history import Struck
 from hutong.engines.sense.ports import (
     HISTORY_SCHEMA,
-    Aggregation,
     AlertAction,
     Attribute,
     ChangeEntities,
     EntityQuery,
     EntityRow,
-    HistoryQuery,
     Tick,
 )
 from hutong.engines.sense.subscriptions import Subscriptions
@@ -36,10 +35,11 @@ from hutong.store.sql.documents import SqlDocuments
 from hutong.store.sql.entities import SqlEntities
 from hutong.store.sql.ledger import SqlLedger
 from hutong.store.sql.outbox import SqlOutbox
+from hutong.store.sql.past import SqlPast
 
 
 class KeptHistory:
-    """A HistoryStore that keeps every row it was given, in order."""
+    """A HistoryWriter that keeps every row it was given, in order."""
 
     def __init__(self) -> None:
         self._frames: list[pl.DataFrame] = []
@@ -59,13 +59,10 @@ class KeptHistory:
         known = self.rows.select(same).unique().with_columns(known=True)
         return rows.join(known, on=same, how="left", nulls_equal=True)["known"].fill_null(False)
 
-    def read(self, query: HistoryQuery) -> pl.DataFrame:
+    def strike(self, struck: Sequence[Struck]) -> None:
         raise NotImplementedError
 
-    def aggregate(self, query: HistoryQuery, how: Aggregation) -> pl.DataFrame:
-        raise NotImplementedError
-
-    def forget(self, tenant: str, entity: str) -> None:
+    def strike_room(self, strikes: int) -> None:
         raise NotImplementedError
 
 
@@ -93,6 +90,7 @@ class Sensing:
             locate=lambda lon, lat: "",
             published=self._published,
             subscriptions=Subscriptions(SqlDocuments(self.database), Outbox(SqlOutbox(self.database))),
+            past=SqlPast(self.database),
         )
         house = Housekeeper(ledger, ledger, self.clock, "330100")
         self.writer = Writer(

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from hutong.engines.sense.amend import AmendHandler
 from hutong.engines.sense.changes import Changer
 from hutong.engines.sense.declarations import AlertDeclaration, EntityDeclaration
 from hutong.engines.sense.documents import DocumentHandler
@@ -37,6 +38,7 @@ from hutong.store.sql.documents import SqlDocuments
 from hutong.store.sql.entities import SqlEntities
 from hutong.store.sql.ledger import SqlLedger
 from hutong.store.sql.outbox import SqlOutbox
+from hutong.store.sql.past import SqlPast
 
 NOON = instant("2026-05-01T12:00:00+08:00")
 TANK = {
@@ -62,7 +64,7 @@ RULES = {
 class Core:
     """Everything between a command and the stores, on one database address."""
 
-    def __init__(self, url: str, folder: Path, *, undeclared: bool = False) -> None:
+    def __init__(self, url: str, folder: Path, *, undeclared: bool = False, keep_history: bool = True) -> None:
         self.clock = FrozenClock(NOON)
         rules = {name: (msgspec.convert(rule, AlertDeclaration), _nowhere) for name, rule in RULES.items()}
         self.overlays = {"Tank": Overlay("Tank", msgspec.convert(TANK, EntityDeclaration), _nowhere, rules)}
@@ -73,6 +75,7 @@ class Core:
         self.entities.index("Tank", "level")
         self.alerts = SqlAlerts(self.database, self.clock)
         self.documents = SqlDocuments(self.database)
+        self.past = SqlPast(self.database)
         self.lake = LakeHistory(folder / "history", self.clock)
         self.published: list[Any] = []
         self.outbox = Outbox(SqlOutbox(self.database))
@@ -89,9 +92,13 @@ class Core:
             locate=lambda lon, lat: "330106" if lon > 120 else "",
             published=lambda changed, alerts: self.published.append((changed, alerts)),
             subscriptions=self.subscriptions,
+            past=self.past,
+            keep_history=keep_history,
         )
+        amend = AmendHandler(self.handler.changer, self.entities, self.past, self.lake, self.clock, "330100")
         house = Housekeeper(self.ledger_store, self.ledger_store, self.clock, "330100")
         handlers: dict[type, Handler] = dict.fromkeys((ChangeEntities, Tick, Remind, AlertAction), self.handler)
+        handlers |= dict.fromkeys(amend.COMMANDS, amend)
         handlers |= dict.fromkeys(house.COMMANDS, house)
         self.kept = DocumentHandler(self.documents, self.clock, "330100")
         handlers |= dict.fromkeys(self.kept.COMMANDS, self.kept)
@@ -104,6 +111,7 @@ class Core:
             self.entities,
             self.alerts,
             self.documents,
+            self.past,
             self.subscriptions,
             self.ledger_store,
             self.ledger_store,

@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from hutong.engines.sense.ports import HISTORY_SCHEMA, Aggregation, HistoryQuery, HistoryStore, Method
+from hutong.engines.sense.history import HistoryStore
+from hutong.engines.sense.ports import HISTORY_SCHEMA, Aggregation, HistoryQuery, Method
 from hutong.kernel.clock import HOUR, MINUTE, SECOND, FrozenClock, instant
 from hutong.store.lake import LakeHistory
 

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from hutong.engines.sense.documents import Document, DropDocument, KeepDocument
+from hutong.engines.sense.history import AmendHistory, Instance, Strike
 from hutong.engines.sense.ports import (
     AlertAction,
     AllOf,
@@ -28,6 +29,7 @@ from hutong.store.sql.alerts import SqlAlerts
 from hutong.store.sql.database import SqlDatabase
 from hutong.store.sql.documents import SqlDocuments
 from hutong.store.sql.entities import SqlEntities
+from hutong.store.sql.past import SqlPast
 from hutong.store.sql.tables import ledger_payload, ledger_row
 from tests.contract.core import NOON, Core
 
@@ -303,6 +305,13 @@ def work(core: Core) -> None:
         core.observe("urn:tank:05", NOON - 999 * MINUTE, level=7.0 + i)
     core.change(Change(verb=Verb.REPLACE, id=B, attributes={"valve": Attribute(value="shut")}))
     core.change(Change(verb=Verb.APPEND, id=B, types=("Listed",), scopes=("/a",)))
+    core.observe("urn:tank:06", core.clock.now(), level=1.0, valve="open")
+    core.change(Change(verb=Verb.DELETE_ATTRIBUTES, id="urn:tank:06", attributes={"valve": Attribute()}))
+    core.change(Change(verb=Verb.DELETE, id="urn:tank:06"))
+    for id_ in ("urn:tank:07", "urn:tank:06", B):
+        instances = [Instance(key="level", value=Attribute(value=3.0, observed_at=NOON - MINUTE))]
+        core.ask(AmendHistory(id=id_, types=("Tank", "Old"), instances=instances, upsert=True))
+    core.ask(AmendHistory(id="urn:tank:06", strikes=(Strike(entity="urn:tank:06"),), forgotten="*"))
     core.minutes(40)
     core.ask(Tick())
     for id_ in ("urn:kept:1", "urn:kept:2", "urn:kept:2", "urn:kept:3"):
@@ -317,11 +326,12 @@ def test_the_chain_verifies_and_state_can_be_rebuilt_from_it(
     assert list(core.ledger.verify()) == []
     scratch = SqlDatabase(f"sqlite:///{tmp_path_factory.mktemp('scratch') / 'scratch.db'}")
     entities, alerts, documents = SqlEntities(scratch), SqlAlerts(scratch, core.clock), SqlDocuments(scratch)
-    Rebuild(core.changer, scratch, entities, alerts, documents).follow(core.ledger.entries())
+    past = SqlPast(scratch)
+    Rebuild(core.changer, scratch, entities, alerts, documents, past).follow(core.ledger.entries())
     assert differences(core.entities, entities) == []
-    served = canonical(core.entities, core.alerts, core.documents)
-    assert served == canonical(entities, alerts, documents)
-    assert len(set(served.values())) == 3
+    served = canonical(core.entities, core.alerts, core.documents, core.past)
+    assert served == canonical(entities, alerts, documents, past)
+    assert len(set(served.values())) == 4
     scratch.close()
 
 
@@ -336,14 +346,15 @@ def test_a_checkpoint_seals_payloads_and_rebuilding_starts_from_it(
     assert any(entry.payload is None for entry in core.ledger.entries())
     scratch = SqlDatabase(f"sqlite:///{tmp_path_factory.mktemp('scratch') / 'scratch.db'}")
     entities, alerts, documents = SqlEntities(scratch), SqlAlerts(scratch, core.clock), SqlDocuments(scratch)
-    rebuild = Rebuild(core.changer, scratch, entities, alerts, documents)
+    past = SqlPast(scratch)
+    rebuild = Rebuild(core.changer, scratch, entities, alerts, documents, past)
     rebuild.start_from(read_checkpoint(file))
     seal = latest_seal(core.ledger.entries())
     assert seal is not None
     assert rebuild.follow(core.ledger.entries(seal.upto)) >= 1
-    served = canonical(core.entities, core.alerts, core.documents)
-    assert served == canonical(entities, alerts, documents)
-    assert len(set(served.values())) == 3
+    served = canonical(core.entities, core.alerts, core.documents, core.past)
+    assert served == canonical(entities, alerts, documents, past)
+    assert len(set(served.values())) == 4
     scratch.close()
 
 

@@ -44,6 +44,7 @@ PATH = "/ngsi-ld/v1"
 PARAMETERS_MAX = 100
 _ENCODED_SLASH = "%2F"
 _SLASH = "\ue000"  # stands for it on the way to the routes: of private use, and in no URI
+_NOTHING = "\ue001"  # likewise for a segment that is empty
 
 Call: TypeAlias = Request[Any, Any, Any]
 Reply: TypeAlias = Response[Any]
@@ -53,13 +54,18 @@ log = logging.getLogger(__name__)
 
 
 def keep_encoded_slashes(app: ASGIApp) -> ASGIApp:
-    """Let ids and names that are URLs reach the routes: a slash that the client encoded does not part segments."""
+    """Let ids and names that are URLs reach the routes: a slash that the client encoded does not part segments.
+
+    An empty segment reaches them too, where it is refused as no id and no name.
+    """
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP and scope["path"].startswith(PATH):
             raw = scope.get("raw_path", b"").decode("latin-1").partition("?")[0]
             if _ENCODED_SLASH in raw.upper():
                 scope["path"] = unquote(raw.replace("%2f", _ENCODED_SLASH).replace(_ENCODED_SLASH, _SLASH))
+            if "//" in scope["path"]:
+                scope["path"] = scope["path"].replace("//", f"/{_NOTHING}/")
         await app(scope, receive, send)
 
     return handle
@@ -70,7 +76,7 @@ def keep_encoded_slashes(app: ASGIApp) -> ASGIApp:
 
 def segment(request: Call, name: str) -> str:
     """A part of the address, its encoded slashes decoded."""
-    return str(request.path_params[name]).replace(_SLASH, "/")
+    return str(request.path_params[name]).replace(_SLASH, "/").replace(_NOTHING, "")
 
 
 def id_of(request: Call, name: str) -> str:

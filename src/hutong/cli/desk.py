@@ -33,6 +33,7 @@ from hutong.store.sql.database import SqlDatabase
 from hutong.store.sql.documents import SqlDocuments
 from hutong.store.sql.entities import SqlEntities
 from hutong.store.sql.ledger import SqlLedger
+from hutong.store.sql.past import SqlPast
 from hutong.store.sql.state import state_of
 
 LANE = "desk"
@@ -207,7 +208,14 @@ def rebuilt(desk: Desk, packs: Packs, city: City | None) -> Rebuilt:
         scratch = SqlDatabase(f"sqlite:///{Path(folder) / 'rebuilt.db'}")
         entities = SqlEntities(scratch)
         changer = Changer(overlays, True, city.declared.code if city else "", locate_in(city))
-        work = Rebuild(changer, scratch, entities, SqlAlerts(scratch, SystemClock()), SqlDocuments(scratch))
+        work = Rebuild(
+            changer,
+            scratch,
+            entities,
+            SqlAlerts(scratch, SystemClock()),
+            SqlDocuments(scratch),
+            SqlPast(scratch),
+        )
         ledger = Ledger(desk.ledger, LANE)
         seal = latest_seal(ledger.entries(kinds=(SEALED,)))
         if seal is not None:

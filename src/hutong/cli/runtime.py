@@ -29,6 +29,7 @@ from hutong.connectors.plans import compile_simulations
 from hutong.connectors.simulation import Simulations
 from hutong.connectors.webhook import AddressGuard, WebhookSender
 from hutong.engines.sense import declarations as sense_declarations
+from hutong.engines.sense.amend import AmendHandler
 from hutong.engines.sense.changes import Locate
 from hutong.engines.sense.compile import check as check_sense
 from hutong.engines.sense.compile import compile_types
@@ -73,9 +74,11 @@ from hutong.store.sql.documents import SqlDocuments
 from hutong.store.sql.entities import SqlEntities
 from hutong.store.sql.ledger import SqlLedger
 from hutong.store.sql.outbox import SqlOutbox
+from hutong.store.sql.past import SqlPast
 
 SWITCH_INTERVAL_S = 0.001
 PULSE_S = 0.5
+HISTORY_PAGE = 20_000
 PACKS_SETTING = "packs"
 IDENTITY_SETTING = "identity"
 CITY_FILE = "city"
@@ -95,6 +98,8 @@ class Settings:
     demo: bool = False
     packs: tuple[Path, ...] = ()
     allow_notify: tuple[str, ...] = ()
+    keep_history: bool = True  # of entities that are deleted
+    history_page: int = HISTORY_PAGE  # about how many instances an answer of NGSI-LD holds
 
 
 def check_simulations(packs: Packs, faults: Faults) -> None:
@@ -129,6 +134,7 @@ class Stores:
         self.entities = SqlEntities(self.database)
         self.alerts = SqlAlerts(self.database, clock)
         self.documents = SqlDocuments(self.database)
+        self.past = SqlPast(self.database)
         self.lake = LakeHistory(settings.data / "history", clock)
         self.access_entries = SqlAccessLog(self.database)
         self.access_log = QueuedAccessLog()
@@ -183,6 +189,7 @@ class Runtime:
             stores.entities,
             stores.alerts,
             stores.documents,
+            stores.past,
             stores.lake,
             self.writer,
             stores.access,
@@ -203,8 +210,7 @@ class Runtime:
         self.inbox = FileDrop(settings.data / "inbox", by_connector(sources, "file"), self.writer.submit, clock)
         self.sources = running_sources(settings.data, sources, self.writer, stores.bookmarks, clock, ids)
         self.simulations = self._simulations(types) if settings.demo else None
-        self._use_saved_at = 0
-        self._stop = threading.Event()
+        self._use_saved_at, self._stop = 0, threading.Event()
         self._beats = [
             threading.Thread(target=self._beat, args=(work,), name=work.__name__, daemon=True)
             for work in (self.pulse, self.upkeep.pulse_slowly, self.reckoning.pulse)
@@ -218,6 +224,7 @@ class Runtime:
             self.stores.entities,
             self.stores.alerts,
             self.stores.documents,
+            self.stores.past,
             self.subscriptions,
             self.stores.ledger,
             self.stores.ledger,
@@ -243,11 +250,15 @@ class Runtime:
             locate=locate,
             published=self.followers.publish,
             subscriptions=self.subscriptions,
+            past=stores.past,
+            keep_history=self.settings.keep_history,
         )
+        amend = AmendHandler(sense.changer, stores.entities, stores.past, stores.lake, self.clock, self.code)
         house = Housekeeper(stores.ledger, stores.ledger, self.clock, self.code)
         books = Bookkeeper(stores.accounts, self.clock, self.code)
         outgoing = OutboxHandler(stores.outbox, self.clock, self.code)
         handlers: dict[type, Handler] = dict.fromkeys((ChangeEntities, Tick, Remind, AlertAction), sense)
+        handlers |= dict.fromkeys(amend.COMMANDS, amend)
         handlers |= dict.fromkeys(house.COMMANDS, house)
         handlers |= dict.fromkeys(books.COMMANDS, books)
         handlers |= dict.fromkeys(self.kept.COMMANDS, self.kept)

@@ -15,7 +15,7 @@ from litestar import Litestar
 
 from hutong.cli.composition import DATA, Composition, cities_option
 from hutong.cli.contexts import read_contexts
-from hutong.cli.runtime import Settings, open_city, tune
+from hutong.cli.runtime import HISTORY_PAGE, Settings, open_city, tune
 from hutong.cli.web import web
 from hutong.kernel.clock import SystemClock
 from hutong.kernel.errors import Conflict, InvalidInput
@@ -56,6 +56,16 @@ BACKLOG = 2048
     metavar="NETWORK|HOST",
     help="Let messages go to this part of your own network too, such as 10.1.0.0/16; may be repeated.",
 )
+@click.option(
+    "--history-page",
+    type=click.IntRange(1, 100_000),
+    default=HISTORY_PAGE,
+    show_default=True,
+    help="About how many instances an answer of NGSI-LD about histories holds.",
+)
+@click.option(
+    "--delete-history", is_flag=True, help="Delete the history of entities that are deleted; without, it is kept."
+)
 @click.option("--open", "open_", is_flag=True, help="Switch authentication off; loopback only.")
 @click.option("--demo", is_flag=True, help="Show a demonstration city with simulated data.")
 @click.pass_obj
@@ -70,6 +80,8 @@ def up(
     store: str,
     contexts: tuple[str, ...],
     allow_notify: tuple[str, ...],
+    history_page: int,
+    delete_history: bool,
     open_: bool,
     demo: bool,
 ) -> None:
@@ -86,7 +98,15 @@ def up(
     documents = read_contexts(contexts)
     address = free_address(host, port)
     settings = Settings(
-        data=data, city=city, store=store, open=open_, demo=demo, packs=packs, allow_notify=allow_notify
+        data=data,
+        city=city,
+        store=store,
+        open=open_,
+        demo=demo,
+        packs=packs,
+        allow_notify=allow_notify,
+        history_page=history_page,
+        keep_history=not delete_history,
     )
     runtime = open_city(settings, composition.with_cities(cities), SystemClock())
     try:

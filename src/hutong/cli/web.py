@@ -48,7 +48,7 @@ def web(runtime: Runtime, files: Files | None = None) -> Litestar:
     hosted = NgsiLdContexts(runtime.sense, contexts, library, runtime.ids)
     subscribers = runtime.sense.subscribers
     others = [
-        NgsiLdTemporal(runtime.sense, contexts, runtime.clock).router(),
+        NgsiLdTemporal(runtime.sense.chronicle, contexts, runtime.clock, runtime.settings.history_page).router(),
         NgsiLdSubscriptions(subscribers, contexts, hosted.address, runtime.clock, runtime.ids).router(),
         hosted.router(),
         NgsiLdRegistry(runtime.sense, contexts, runtime.clock, runtime.ids, runtime.identity).router(),

@@ -1,10 +1,11 @@
 """How a change meets an entity: the verbs of NGSI-LD, newest observation wins, an exact repeat changes nothing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
+from hutong.engines.sense.history import Deletion, Past
 from hutong.engines.sense.merging import NULL, alike, merged
 from hutong.engines.sense.observations import (
     COMPUTED_SOURCES,
@@ -154,6 +155,20 @@ class Changer:
     def _overlay(self, types: tuple[str, ...]) -> Overlay | None:
         return next((self.overlays[name] for name in types if name in self.overlays), None)
 
+    def first_type(self, types: tuple[str, ...]) -> str:
+        """The type that an entity goes by: the first declared one."""
+        return next((name for name in types if name in self.overlays), types[0])
+
+    def acceptable_past(
+        self, change: Change, instances: Iterable[tuple[str, Attribute]], now: int, *, new: bool
+    ) -> HutongError | None:
+        """Why an entity of the types of a change cannot have had these instances of attributes."""
+        error = self._typed(change) if new else None
+        for key, attribute in instances if error is None else ():
+            change.attributes = {key: attribute}
+            error = error or self._acceptable(change, None, now)
+        return error
+
     def _acceptable(self, change: Change, entity: Working | None, now: int) -> HutongError | None:
         overlay = entity.overlay if entity is not None else self._overlay(change.types)
         attributes = change.attributes
@@ -229,14 +244,13 @@ class Changer:
 
     def _name_types(self, entity: Working, types: tuple[str, ...], scopes: tuple[str, ...]) -> None:
         row, entity.settled = entity.row, False
-        declared = [name for name in types if name in self.overlays]
-        row.type = (declared or list(types))[0]
+        row.type = self.first_type(types)
         row.types = _ENCODER.encode(types).decode() if len(types) > 1 else ""
         row.scopes = _ENCODER.encode(scopes).decode() if scopes else ""
 
     def _delete(self, entity: Working, block: Block) -> None:
         block.note(DELETED, entity.row.id, entity.row.type)
-        entity.doc, entity.dirty, entity.block = None, True, None
+        self._bury(entity, block)
 
     def _remove(self, change: Change, entity: Working, block: Block) -> Changed:
         doc = entity.doc or {}
@@ -252,6 +266,24 @@ class Changer:
                 gone.append(one)
         return Changed(id=change.id, changed=tuple(gone), refused=refused)
 
+    def _bury(self, entity: Working, block: Block) -> None:
+        """Take the entity away; the block tells what is known of it from now on."""
+        row = entity.row
+        block.past.append(
+            Past(
+                tenant=row.tenant,
+                id=row.id,
+                type=row.type,
+                types=types_of(row),
+                scopes=scopes_of(row),
+                place=row.place,
+                created_at=row.created_at,
+                modified_at=block.head.recorded_at,
+                deleted_at=block.head.recorded_at,
+            )
+        )
+        entity.doc, entity.dirty, entity.block = None, True, None
+
     def _drop_others(self, change: Change, entity: Working, block: Block) -> None:
         derived = entity.overlay.derived if entity.overlay else ()
         for key in [one for one in entity.doc or {} if one not in change.attributes and one not in derived]:
@@ -259,7 +291,7 @@ class Changer:
 
     def _unset(self, entity: Working, key: str, block: Block) -> None:
         assert entity.doc is not None
-        del entity.doc[key]
+        _mourn(entity, key, entity.doc.pop(key), block)
         block.note(UNSET, entity.row.id, entity.row.type, key)
         entity.touch(block)
         if key == "location":
@@ -391,7 +423,7 @@ class Changer:
             if op in (CREATED, RETYPED):
                 self._refold_types(entity, block, op, attribute, type_)
             elif op == DELETED:
-                entity.doc, entity.dirty, entity.block = None, True, None
+                self._bury(entity, block)
             elif op != LATE:
                 self._refold(op, entity, block, key, attribute)
 
@@ -412,7 +444,8 @@ class Changer:
             if old is not None:
                 old.marks = attribute.marks
         elif op == UNSET:
-            doc.pop(key, None)
+            if (gone := doc.pop(key, None)) is not None:
+                _mourn(entity, key, gone, block)
             if key == "location":
                 self._place(entity, None)
         else:
@@ -422,6 +455,13 @@ class Changer:
             doc[key] = attribute
             if attribute.kind == "G" and key == "location":
                 self._place(entity, attribute)
+
+
+def _mourn(entity: Working, key: str, gone: Attribute, block: Block) -> None:
+    """Remember that an attribute was deleted; one that is derived was merely missing."""
+    if not gone.marks & DERIVED:
+        row, at = entity.row, block.head.recorded_at
+        block.past.append(Deletion(tenant=row.tenant, entity=row.id, attribute=key, kind=gone.kind, at=at))
 
 
 def block_marks(entity: Working, key: str) -> int:

@@ -10,6 +10,7 @@ import msgspec
 import polars as pl
 
 from hutong.engines.sense.changes import Locate
+from hutong.engines.sense.chronicle import Chronicle
 from hutong.engines.sense.documents import (
     RULES,
     Document,
@@ -20,6 +21,7 @@ from hutong.engines.sense.documents import (
     missing,
 )
 from hutong.engines.sense.followers import PAGE, Followers
+from hutong.engines.sense.history import HistoryStore, PastStore
 from hutong.engines.sense.overlay import Overlay
 from hutong.engines.sense.ports import (
     Aggregation,
@@ -34,7 +36,6 @@ from hutong.engines.sense.ports import (
     EntityRow,
     EntityStore,
     HistoryQuery,
-    HistoryStore,
 )
 from hutong.engines.sense.relations import relations
 from hutong.engines.sense.sight import Sight
@@ -64,6 +65,7 @@ class SenseEngine:
         entities: EntityStore,
         alerts: AlertStore,
         documents: DocumentStore,
+        past: PastStore,
         history: HistoryStore,
         writer: Writer,
         access: Access,
@@ -81,6 +83,7 @@ class SenseEngine:
         self.subscribers = Subscribers(
             subscriptions, documents, entities, outbox, writer, access, self._sight, as_now, self._off
         )
+        self.chronicle = Chronicle(entities, past, history, writer, access, self._sight, self._off)
         for overlay in overlays.values():
             for key, check in overlay.checks.items():
                 if check.declaration.index:

@@ -8,7 +8,9 @@ import msgspec
 import polars as pl
 
 from hutong.engines.sense import outcomes
+from hutong.engines.sense.amend import Amendment, forget, take
 from hutong.engines.sense.changes import Changer, Locate, Working
+from hutong.engines.sense.history import HistoryWriter, PastStore
 from hutong.engines.sense.observations import CHANGED, Block
 from hutong.engines.sense.overlay import SUSPECT, Overlay, Rule
 from hutong.engines.sense.ports import (
@@ -19,7 +21,6 @@ from hutong.engines.sense.ports import (
     ChangeEntities,
     EntityRow,
     EntityStore,
-    HistoryStore,
     Tick,
 )
 from hutong.engines.sense.subscriptions import Remind, Snapshot, Subscriptions
@@ -104,7 +105,7 @@ class SenseHandler:
         overlays: Mapping[str, Overlay],
         entities: EntityStore,
         alerts: AlertStore,
-        history: HistoryStore,
+        history: HistoryWriter,
         clock: Clock,
         ids: Ids,
         *,
@@ -113,10 +114,13 @@ class SenseHandler:
         locate: Locate,
         published: Published,
         subscriptions: Subscriptions,
+        past: PastStore,
+        keep_history: bool = True,
     ) -> None:
         self.changer = Changer(overlays, undeclared, city, locate)
         self._overlays, self._entities, self._alerts, self._history = overlays, entities, alerts, history
         self._clock, self._city, self._published, self._subscriptions = clock, city, published, subscriptions
+        self._past, self._keep_history = past, keep_history
         self._watch = Watch(ids)
         self._group = _Group()
         self._heard: dict[str, int] = {}  # the latest observation of each source since the start
@@ -169,6 +173,11 @@ class SenseHandler:
         self._emit_alerts(emit)
         self._subscriptions.tell(tx, group.snapshots, group.now)
         self._save(tx)
+        for block in group.blocks.values():
+            if block.past:
+                self._past.apply(tx, block.past)
+                if not self._keep_history:
+                    group.forgotten += forget(tx, block, self._past, self._history, emit, ACTOR, self._city)
         return answers
 
     def committed(self) -> None:
@@ -179,6 +188,8 @@ class SenseHandler:
                 self._history.append(frame)
                 source, latest = block.head.source, frame["at"].max()
                 self._heard[source] = max(self._heard.get(source, 0), cast("int", latest))
+        for amendment, position in group.forgotten:
+            take(self._history, amendment, position)
         if group.alerts or any(map(len, group.blocks.values())):
             self._published(group.changed(), group.alerts)
 
@@ -469,6 +480,7 @@ class _Group:
         self.blocks: dict[tuple[str, str, str, str], Block] = {}
         self.watched: dict[str, Watched] = {}
         self.written: list[tuple[Block, Position]] = []
+        self.forgotten: list[tuple[Amendment, Position]] = []
         self.alerts: list[Alert] = []
         self.known: dict[str, Alert] = {}
         self.snapshots: list[Snapshot] = []  # what subscriptions may be told of

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from hutong.engines.sense.history import PastChange
 from hutong.engines.sense.ports import HISTORY_SCHEMA, Attribute, Mark
 from hutong.kernel.ledger import Position
 
@@ -51,6 +52,7 @@ class Block:
         self.head = Head(FORMAT, tenant, source, recorded_at)
         self.computed = source.startswith(COMPUTED_SOURCES)
         self.rows: list[Cells] = []
+        self.past: list[PastChange] = []  # what became of pasts; it follows from the rows, so that it is not encoded
 
     def __len__(self) -> int:
         return len(self.rows)

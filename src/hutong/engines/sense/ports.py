@@ -236,7 +236,8 @@ class EntityQuery(msgspec.Struct, frozen=True, kw_only=True):
 class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which observations. `begin` is inclusive, `end` exclusive, in the time named by `by`.
 
-    `last`: only that many latest per entity and attribute. `limit` bounds the rows given back.
+    `last`: only that many latest per entity and attribute, `first`: earliest. `limit` bounds the rows given back.
+    `datasets`: instances of these attributes with a datasetId too, not only those of the very keys.
     """
 
     tenant: str = ""
@@ -246,17 +247,25 @@ class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
     end: int | None = None
     by: Literal["at", "recorded_at"] = "at"
     last: int | None = None
+    first: int | None = None
     limit: int = 100_000
+    datasets: bool = False
 
 
 Method: TypeAlias = Literal["totalCount", "distinctCount", "sum", "avg", "min", "max", "stddev", "sumsq"]
 
 
 class Aggregation(msgspec.Struct, frozen=True):
-    """Aggregate numbers by `methods` in buckets of `period` microseconds (0: one for the whole range)."""
+    """Aggregate by `methods` in buckets of `period` microseconds and `months` (neither: one for the whole range).
+
+    `texts`: what is no number counts too, as ETSI GS CIM 009, clause 4.5.19 says: arrays by their length, and the
+    first and last of texts in two more columns, `min text` and `max text`; and `kind` tells the kind of the attribute.
+    """
 
     methods: tuple[Method, ...]
     period: int = 0
+    months: int = 0
+    texts: bool = False
 
 
 HISTORY_SCHEMA: Mapping[str, pl.DataType | type[pl.DataType]] = {
@@ -277,28 +286,6 @@ HISTORY_SCHEMA: Mapping[str, pl.DataType | type[pl.DataType]] = {
     "n": pl.Int64,  # the ledger row it came in
 }
 """Columns of a history frame. Booleans stand in `text` as true/false with `kind` B, JSON numbers in `number`."""
-
-
-class HistoryStore(Protocol):
-    """History over what is compacted and what is not yet, as one."""
-
-    def room(self, rows: int) -> None:
-        """Return if so many rows may come; asked before they are committed. Raises Overloaded, StorageFull."""
-
-    def append(self, rows: pl.DataFrame) -> None:
-        """Take committed rows (HISTORY_SCHEMA) into the recent part; they are visible at once."""
-
-    def read(self, query: HistoryQuery) -> pl.DataFrame:
-        """Rows of HISTORY_SCHEMA, sorted by entity, attribute, at; exact repeats appear once."""
-
-    def aggregate(self, query: HistoryQuery, how: Aggregation) -> pl.DataFrame:
-        """Columns entity, attribute, bucket (start, microseconds), then one Float64 column per method."""
-
-    def repeated(self, rows: pl.DataFrame) -> pl.Series:
-        """Boolean for each row: the same tenant, entity, attribute, at, kind, number and text is there already."""
-
-    def forget(self, tenant: str, entity: str) -> None:
-        """Erase an entity's history."""
 
 
 class EntityRow(msgspec.Struct):

@@ -3,35 +3,40 @@
 import gzip
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
+from hutong.engines.sense.amend import AMENDED, Amendment
 from hutong.engines.sense.changes import Changer, Working
 from hutong.engines.sense.documents import DOCUMENT_KINDS, Document, DocumentStore, follow
 from hutong.engines.sense.handler import ALERTED
+from hutong.engines.sense.history import Deletion, Past, PastChange, PastStore
 from hutong.engines.sense.observations import CHANGED, Block
 from hutong.engines.sense.ports import Alert, AlertStore, Attribute, EntityRow, EntityStore
 from hutong.kernel.errors import StorageFull
 from hutong.kernel.ledger import Entry
 from hutong.kernel.transactions import Database
 
-KINDS = (CHANGED, ALERTED, *DOCUMENT_KINDS)
+KINDS = (CHANGED, ALERTED, AMENDED, *DOCUMENT_KINDS)
 GROUP = 200
 _DOC = msgspec.json.Decoder(dict[str, Attribute])
 _ENCODER = msgspec.json.Encoder(order="deterministic")
 
 
 class Line(msgspec.Struct, omit_defaults=True):
-    """One line of a checkpoint: an entity, an alert or a document."""
+    """One line of a checkpoint: an entity, an alert, a document, or what is known of a past."""
 
     entity: EntityRow | None = None
     alert: Alert | None = None
     document: Document | None = None
+    past: Past | Deletion | None = None
 
 
-def write_checkpoint(file: Path, entities: EntityStore, alerts: AlertStore, documents: DocumentStore) -> bytes:
+def write_checkpoint(
+    file: Path, entities: EntityStore, alerts: AlertStore, documents: DocumentStore, past: PastStore
+) -> bytes:
     """Write state as gzipped JSON lines, durably and whole or not at all. Gives the file's SHA-256.
 
     Raises StorageFull.
@@ -40,7 +45,7 @@ def write_checkpoint(file: Path, entities: EntityStore, alerts: AlertStore, docu
     try:
         with part.open("wb") as raw:
             with gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1, mtime=0) as packed:
-                packed.writelines(_lines(entities, alerts, documents))
+                packed.writelines(_lines(entities, alerts, documents, past))
             raw.flush()
             os.fsync(raw.fileno())
         digest = file_hash(part)
@@ -54,7 +59,7 @@ def write_checkpoint(file: Path, entities: EntityStore, alerts: AlertStore, docu
     return digest
 
 
-def _lines(entities: EntityStore, alerts: AlertStore, documents: DocumentStore) -> Iterator[bytes]:
+def _lines(entities: EntityStore, alerts: AlertStore, documents: DocumentStore, past: PastStore) -> Iterator[bytes]:
     encode = msgspec.json.Encoder().encode
     for row in entities.each():
         yield encode(Line(entity=row)) + b"\n"
@@ -62,6 +67,10 @@ def _lines(entities: EntityStore, alerts: AlertStore, documents: DocumentStore) 
         yield encode(Line(alert=alert)) + b"\n"
     for document in documents.each():
         yield encode(Line(document=document)) + b"\n"
+    for one in past.each():
+        yield encode(Line(past=one)) + b"\n"
+    for deletion in past.each_deletion():
+        yield encode(Line(past=deletion)) + b"\n"
 
 
 def _sync(folder: Path) -> None:
@@ -94,15 +103,17 @@ class Rebuild:
         entities: EntityStore,
         alerts: AlertStore,
         documents: DocumentStore,
+        past: PastStore,
     ) -> None:
         self._changer, self._database = changer, database
-        self._entities, self._alerts, self._documents = entities, alerts, documents
+        self._entities, self._alerts, self._documents, self._past = entities, alerts, documents, past
 
     def start_from(self, lines: Iterable[Line]) -> None:
         """Take a checkpoint's state."""
         rows: list[EntityRow] = []
         alerts: list[Alert] = []
         documents: list[Document] = []
+        past: list[PastChange] = []
         for line in lines:
             if line.entity is not None:
                 rows.append(line.entity)
@@ -110,9 +121,11 @@ class Rebuild:
                 alerts.append(line.alert)
             if line.document is not None:
                 documents.append(line.document)
-            if len(rows) + len(alerts) + len(documents) >= 5_000:
-                self._save(rows, alerts, documents)
-        self._save(rows, alerts, documents)
+            if line.past is not None:
+                past.append(line.past)
+            if len(rows) + len(alerts) + len(documents) + len(past) >= 5_000:
+                self._save(rows, alerts, documents, past)
+        self._save(rows, alerts, documents, past)
 
     def follow(self, entries: Iterable[Entry]) -> int:
         """Apply entries in order; gives how many events were applied."""
@@ -128,17 +141,23 @@ class Rebuild:
         self._apply(group)
         return applied
 
-    def _save(self, rows: list[EntityRow], alerts: list[Alert], documents: list[Document]) -> None:
+    def _save(
+        self, rows: list[EntityRow], alerts: list[Alert], documents: list[Document], past: list[PastChange]
+    ) -> None:
         with self._database.begin() as tx:
             self._entities.save(tx, rows, [])
             self._alerts.save(tx, alerts)
             self._documents.save(tx, documents)
+            self._past.apply(tx, past)
+        past.clear()
         rows.clear()
         alerts.clear()
         documents.clear()
 
     def _apply(self, group: list[Entry]) -> None:
-        blocks = [Block.decode(entry.payload) for entry in group if entry.row.kind == CHANGED and entry.payload]
+        told_of: dict[str, Callable[[bytes], Block | Amendment]] = {CHANGED: Block.decode, AMENDED: Amendment.decode}
+        history = [told_of[one.row.kind](one.payload) for one in group if one.row.kind in told_of and one.payload]
+        blocks = [one for one in history if isinstance(one, Block)]
         moved = [
             alert
             for entry in group
@@ -169,14 +188,18 @@ class Rebuild:
             self._alerts.save(tx, list({alert.id: alert for alert in moved}.values()))
             told = ((entry.row.kind, entry.payload) for entry in group if entry.row.kind in DOCUMENT_KINDS)
             follow(tx, self._documents, [(kind, payload) for kind, payload in told if payload])
+            self._past.apply(tx, [change for one in history for change in one.past])
 
 
-def canonical(entities: EntityStore, alerts: AlertStore, documents: DocumentStore) -> Mapping[str, str]:
-    """SHA-256 of all entities, alerts and documents, in an order and form that do not depend on the store."""
+def canonical(
+    entities: EntityStore, alerts: AlertStore, documents: DocumentStore, past: PastStore
+) -> Mapping[str, str]:
+    """SHA-256 of all entities, alerts, documents and pasts, in an order and form that do not depend on the store."""
     return {
         "entities": _digest(_plain(row) for row in entities.each()),
         "alerts": _digest(_ENCODER.encode(alert) for alert in alerts.each()),
         "documents": _digest(_ENCODER.encode(document) for document in documents.each()),
+        "past": _digest(_ENCODER.encode(one) for some in (past.each(), past.each_deletion()) for one in some),
     }
 
 

@@ -6,6 +6,7 @@ import msgspec
 import polars as pl
 
 from hutong.engines.sense.changes import Locate, positions, scopes_of, types_of
+from hutong.engines.sense.history import Past
 from hutong.engines.sense.overlay import Overlay
 from hutong.engines.sense.ports import (
     Alert,
@@ -56,7 +57,17 @@ class Sight:
         self._record(actor, highest, what)
         return seen
 
-    def history(self, actor: Actor, frame: pl.DataFrame, rows: Mapping[str, EntityRow], what: str) -> pl.DataFrame:
+    def may_know(self, actor: Actor, past: Past) -> bool:
+        """Whether the actor may see anything at all of an entity that is there or was."""
+        return self._access.visible(actor, self.least(past.type), past.place, past.type)
+
+    def may_see(self, actor: Actor, past: Past, key: str) -> bool:
+        """Whether the actor may see an attribute of an entity that is there or was."""
+        return self._access.visible(actor, self._grade(past.type, key), past.place, past.type)
+
+    def history(
+        self, actor: Actor, frame: pl.DataFrame, rows: Mapping[str, EntityRow | Past], what: str
+    ) -> pl.DataFrame:
         """Rows of a frame with columns entity and attribute that the actor may see; `rows` are the entities now."""
         if self._access.open:
             return frame

@@ -10,23 +10,26 @@ from typing import Any, Protocol
 
 import msgspec
 
+from hutong.engines.sense.amend import AMENDED, Amendment
 from hutong.engines.sense.documents import DocumentStore
 from hutong.engines.sense.handler import ACTOR
+from hutong.engines.sense.history import HistoryStore, PastStore
 from hutong.engines.sense.observations import CHANGED, Block
 from hutong.engines.sense.overlay import Overlay
-from hutong.engines.sense.ports import AlertStore, EntityStore, HistoryStore, Tick
+from hutong.engines.sense.ports import AlertStore, EntityStore, Tick
 from hutong.engines.sense.rebuild import KINDS, write_checkpoint
 from hutong.engines.sense.subscriptions import Subscriptions
-from hutong.kernel.clock import DAY, HOUR, SECOND, Clock
+from hutong.kernel.clock import DAY, HOUR, MINUTE, SECOND, Clock
 from hutong.kernel.commands import Request
 from hutong.kernel.errors import HutongError
 from hutong.kernel.housekeeping import CursorStore, MoveCursor, Note, Seal
-from hutong.kernel.ledger import LedgerStore, Position, Sealed
+from hutong.kernel.ledger import LedgerStore, Position, Row, Sealed
 from hutong.kernel.writer import Writer
 
 TICK_EVERY = 5 * SECOND
 REMIND_EVERY = SECOND
 COMPACT_EVERY = 60 * SECOND
+AMEND_EVERY = 5 * MINUTE
 OPTIMISE_EVERY = 6 * HOUR
 RETAIN_EVERY = DAY
 CHECKPOINT_BYTES = 512 * 1024 * 1024
@@ -65,6 +68,15 @@ class Lake(HistoryStore, Protocol):
 
     def compact(self, upto: Mapping[str, int]) -> object: ...
 
+    def amended(self, lanes: Sequence[str]) -> Mapping[str, int]:
+        """Up to which row of each lane amendments are in the files."""
+
+    def unamended(self) -> Mapping[str, int]:
+        """The first row of each lane whose amendment is not."""
+
+    def amend(self) -> object:
+        """Take into the files what amendments strike."""
+
     def optimise(self) -> object: ...
 
     def retain(self, type: str, before: int) -> object: ...
@@ -83,6 +95,7 @@ class Upkeep:
         entities: EntityStore,
         alerts: AlertStore,
         documents: DocumentStore,
+        past: PastStore,
         subscriptions: Subscriptions,
         ledger: LedgerStore,
         cursors: CursorStore,
@@ -93,7 +106,7 @@ class Upkeep:
         size: Callable[[], int],
     ) -> None:
         self._overlays, self._lake = overlays, lake
-        self._entities, self._alerts, self._documents = entities, alerts, documents
+        self._entities, self._alerts, self._documents, self._past = entities, alerts, documents, past
         self._subscriptions = subscriptions
         self._ledger, self._cursors, self._writer, self._clock = ledger, cursors, writer, clock
         self._folder, self._snapshot, self._size = checkpoints, snapshot, size
@@ -104,6 +117,7 @@ class Upkeep:
             self.remind: now,
             self.compact: now + COMPACT_EVERY,
             self.checkpoint: now,
+            self.amend: now + AMEND_EVERY,
             self.optimise: now + OPTIMISE_EVERY,
             self.retain: now + RETAIN_EVERY,
         }
@@ -112,6 +126,7 @@ class Upkeep:
             self.remind: REMIND_EVERY,
             self.compact: COMPACT_EVERY,
             self.checkpoint: COMPACT_EVERY,
+            self.amend: AMEND_EVERY,
             self.optimise: OPTIMISE_EVERY,
             self.retain: RETAIN_EVERY,
         }
@@ -122,19 +137,30 @@ class Upkeep:
         """Give the lake what the ledger holds beyond it, and note what it compacted before a crash. Counts rows."""
         rows = 0
         lanes = self._ledger.lanes()
+        for lane, after in self._lake.amended(tuple(lanes)).items():
+            for row, payload in self._entries(lane, after, (AMENDED,)):
+                self._lake.strike(Amendment.decode(payload).struck(Position(lane, row.n)))
         marks = self._lake.watermarks(tuple(lanes))
         for lane in lanes:
-            after = max(0, marks.get(lane, 0))
-            while entries := self._ledger.read(lane, after, 500, (CHANGED,)):
-                for row, payload in entries:
-                    if payload is not None:
-                        frame = Block.decode(payload).history(Position(lane, row.n))
-                        self._lake.append(frame)
-                        rows += frame.height
-                after = entries[-1].row.n
+            for row, payload in self._entries(lane, max(0, marks.get(lane, 0)), (CHANGED, AMENDED)):
+                position = Position(lane, row.n)
+                frame = (
+                    Block.decode(payload).history(position)
+                    if row.kind == CHANGED
+                    else Amendment.decode(payload).rows(position)
+                )
+                if frame is not None:
+                    self._lake.append(frame)
+                    rows += frame.height
         self._noted = self._cursors.position(COMMITTED).get(LAKE, -1)
         self._note()
         return rows
+
+    def _entries(self, lane: str, after: int, kinds: Sequence[str]) -> Iterator[tuple[Row, bytes]]:
+        """Rows of a lane after one, with their payloads, as far as these are there."""
+        while entries := self._ledger.read(lane, after, 500, kinds):
+            yield from ((row, payload) for row, payload in entries if payload is not None)
+            after = entries[-1].row.n
 
     def pulse(self) -> None:
         """Do what is due. A fault is logged and tried again next time."""
@@ -144,7 +170,7 @@ class Upkeep:
 
     def pulse_slowly(self) -> None:
         """The same for what may take minutes and must not hold up the rest; for a thread of its own."""
-        self._do(self.optimise, self.retain)
+        self._do(self.amend, self.optimise, self.retain)
 
     def _do(self, *works: Callable[[], object]) -> None:
         now = self._clock.now()
@@ -176,6 +202,13 @@ class Upkeep:
         self._lake.compact(self._ledger.lanes())
         self._note()
 
+    def amend(self) -> None:
+        """Take into the files what amendments strike; rows that they may hit are moved there first."""
+        if self._lake.unamended():
+            self.compact()
+            self._lake.amend()
+            self._note()
+
     def optimise(self) -> None:
         self._lake.optimise()
         self._note()
@@ -190,18 +223,23 @@ class Upkeep:
     def checkpoint(self) -> Path:
         """Write state as of one moment, and let the payloads it covers leave the ledger."""
         self.compact()
+        self.amend()
         self._folder.mkdir(parents=True, exist_ok=True)
         for unfinished in self._folder.glob("*.part"):
             unfinished.unlink()
         with self._snapshot():
             upto = dict(self._ledger.lanes())
             file = self._folder / f"{self._clock.now()}.jsonl.gz"
-            digest = write_checkpoint(file, self._entities, self._alerts, self._documents)
+            digest = write_checkpoint(file, self._entities, self._alerts, self._documents, self._past)
         marks = self._lake.watermarks(tuple(upto))
+        waiting = self._lake.unamended()
         self._ask(
             Seal(
                 kinds=KINDS,
-                drop={lane: min(n, marks.get(lane, 0)) for lane, n in upto.items()},
+                drop={
+                    lane: min(n, marks.get(lane, 0), waiting[lane] - 1 if lane in waiting else n)
+                    for lane, n in upto.items()
+                },
                 sealed=Sealed(upto=upto, checkpoint=file.name, checkpoint_hash=digest),
             )
         )

@@ -376,7 +376,9 @@ def body_parameters(raw: Any, *, temporal: bool) -> Parameters:
     return Parameters(members)
 
 
-TEMPORAL = frozenset(("timerel", "timeAt", "endTimeAt", "timeproperty", "lastN", "aggrMethods", "aggrPeriodDuration"))
+TEMPORAL = frozenset(
+    ("timerel", "timeAt", "endTimeAt", "timeproperty", "lastN", "firstN", "aggrMethods", "aggrPeriodDuration")
+)
 
 
 def _object(raw: Any, where: str, allowed: frozenset[str]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
@@ -14,7 +13,7 @@ from hutong.kernel.clock import HOUR
 from hutong.kernel.expressions.aggregates import METERED, Term
 from hutong.store.lake.files import type_key
 from hutong.store.lake.history import LakeHistory
-from hutong.store.lake.query import parquet
+from hutong.store.lake.query import kept
 from hutong.store.lake.table import Snapshot
 
 CLOCK_STEP_MAX: Final = HOUR
@@ -160,13 +159,13 @@ class LakeBulk:
     def _source(
         self, files: Sequence[str], recent: pl.DataFrame, columns: str, limits: str
     ) -> tuple[str, dict[str, pl.DataFrame]]:
-        parts = [f"SELECT {columns} FROM {parquet(self._paths(files))} WHERE {limits}"] if files else []
+        struck = self._history.struck()
+        rows = kept(self._history.paths(files), struck)
+        parts = [f"SELECT {columns} FROM {rows} WHERE {limits}"] if files else []
         if recent.height:
             parts.append(f"SELECT {columns} FROM recent")
-        return " UNION ALL ".join(parts), {"recent": recent} if recent.height else {}
-
-    def _paths(self, files: Sequence[str]) -> list[Path]:
-        return self._history.paths(files)
+        frames = {"recent": recent} if recent.height else {}
+        return " UNION ALL ".join(parts), frames if struck is None else {**frames, "struck": struck}
 
 
 _REACHED: Final = {"lane": pl.String, "n": pl.Int64, "recorded_at": pl.Int64}

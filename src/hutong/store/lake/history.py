@@ -8,12 +8,14 @@ from typing import Any, TypeVar
 import msgspec
 import polars as pl
 
-from hutong.engines.sense.ports import HISTORY_SCHEMA, Aggregation, HistoryQuery
+from hutong.engines.sense.history import HistoryPage, Struck
+from hutong.engines.sense.ports import HISTORY_SCHEMA, Aggregation, Filter, GeoFilter, HistoryQuery
 from hutong.kernel.clock import Clock
 from hutong.kernel.errors import Fault, IntegrityBroken, InvalidInput, Overloaded, StorageFull
 from hutong.store.lake.lake import Lake
 from hutong.store.lake.query import IDENTITY, Source, bucket_frame, source
 from hutong.store.lake.settings import LakeSettings
+from hutong.store.lake.struck import Strikes, frame, struck_rows
 from hutong.store.lake.table import Sealed, Snapshot, Span, told
 from hutong.store.lake.tail import Tail, extent, reach
 
@@ -47,6 +49,7 @@ class LakeHistory:
         self._tail = Tail(self._settings)
         self._rewriting = threading.Lock()  # taken before the other one
         self._sealing = threading.Lock()
+        self._strikes = Strikes()
         self._full = ""  # why compaction stands still for want of space
 
     def close(self) -> None:
@@ -90,8 +93,19 @@ class LakeHistory:
         marks = self._lake.table.watermarks(lanes)
         if any(low <= marks[lane] for lane, (low, _) in lanes.items()):
             rows = rows.filter(_beyond(marks))
+        if len(self._strikes) and (struck := self._strikes.of(None, rows["entity"])):
+            rows = rows.filter(~struck_rows(struck))
         if rows.height:
             self._tail.append(rows)
+
+    def strike_room(self, strikes: int) -> None:
+        """Return if so many strikes may come. Raises Overloaded."""
+        self._strikes.room(strikes)
+
+    def strike(self, struck: Sequence[Struck]) -> None:
+        """Take rows away by amendments that are committed; those in files are passed over until `amend` has run."""
+        self._strikes.add(struck)
+        self._tail.discard(struck_rows(struck))
 
     def recent(self) -> Recent:
         """How much waits to be compacted."""
@@ -112,12 +126,40 @@ class LakeHistory:
         found = self._asked(query, lambda of: self._lake.reader.rows(query, of))
         return pl.DataFrame(schema=_SCHEMA) if found is None else found
 
+    def page(self, query: HistoryQuery, rows: int) -> HistoryPage:
+        """About `rows` of the earliest rows (with `last`, the latest): all of any moment, or none of it.
+
+        Raises TooLarge where more than `query.limit` share a moment.
+        """
+        found = self._asked(query, lambda of: self._lake.reader.page(query, rows, of))
+        return HistoryPage(rows=pl.DataFrame(schema=_SCHEMA)) if found is None else found
+
+    def instance(self, query: HistoryQuery, id: str) -> pl.DataFrame:
+        """Rows among those asked for that were given this instance id when they were amended."""
+        found = self._asked(query, lambda of: self._lake.reader.instance(query, id, of))
+        return pl.DataFrame(schema=_SCHEMA) if found is None else found
+
+    def moments(self, tenant: str, entity: str, moments: Sequence[tuple[str, int]]) -> pl.DataFrame:
+        """Rows of an entity that are of one of these attributes (keys) at its instant."""
+        asked = pl.DataFrame(moments, schema={"attribute": pl.String, "at": pl.Int64}, orient="row")
+        begin, end = extent(asked["at"])
+        query = HistoryQuery(tenant=tenant, entities=(entity,), begin=begin, end=end + 1)
+        found = self._asked(query, lambda of: self._lake.reader.moments(asked, of))
+        return pl.DataFrame(schema=_SCHEMA) if found is None else found
+
+    def matching(self, query: HistoryQuery, where: Filter | None, geo: GeoFilter | None) -> list[str]:
+        """Those entities, sorted, that have rows in the range, of these attributes, that pass the filters."""
+        whole = msgspec.structs.replace(query, attributes=())
+        found = self._asked(whole, lambda of: self._lake.reader.matching(query.attributes, where, geo, of))
+        return found or []
+
     def aggregate(self, query: HistoryQuery, how: Aggregation) -> pl.DataFrame:
         """Columns entity, attribute, bucket (start, microseconds), then one Float64 column per method.
 
         Buckets start at `query.begin`, else at the first observation found (ETSI GS CIM 009, clause 4.5.19). Booleans
-        count as 1 and 0; other values that are no numbers are counted and otherwise left out; where no number is, the
-        result is null. `stddev` is that of the population. `last` and `limit` bound the buckets given back.
+        count as 1 and 0; other values that are no numbers are counted and otherwise left out, unless `how.texts`;
+        where no number is, the result is null. `stddev` is that of the population. `last` and `limit` bound the buckets
+        given back.
         """
         found = self._asked(query, lambda of: self._lake.reader.buckets(query, how, of))
         return bucket_frame([], how) if found is None else found
@@ -133,7 +175,7 @@ class LakeHistory:
 
         def ask(snapshot: Snapshot, recent: pl.DataFrame) -> pl.Series:
             in_tail = asked.join(recent, on=IDENTITY, how="semi", nulls_equal=True)["row"]
-            return pl.concat([in_tail, self._lake.present(rows, snapshot)])
+            return pl.concat([in_tail, self._lake.present(rows, snapshot, self._strikes.of(None, rows["entity"]))])
 
         low, high = extent(rows["at"])
         there = self._answered(lambda: self._tail.of_entities(rows["entity"], low, high), ask)
@@ -155,6 +197,11 @@ class LakeHistory:
     def paths(self, files: Sequence[str]) -> list[Path]:
         """Files of a snapshot as they lie on the disk."""
         return self._lake.paths(files)
+
+    def struck(self) -> pl.DataFrame | None:
+        """What files hold although it is struck, for `query.kept`; None when there is nothing."""
+        struck = self._strikes.all()
+        return frame(struck) if struck else None
 
     def frame(self, sql: str, values: Mapping[str, Any], frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         """The answer of a SELECT over such files and frames."""
@@ -183,13 +230,50 @@ class LakeHistory:
                 return None
             try:
                 sealed = self._lake.seal(
-                    rows, {lane: Span(marks[lane] + 1, n) for lane, n in upto.items() if n > marks[lane]}
+                    rows,
+                    {lane: Span(marks[lane] + 1, n) for lane, n in upto.items() if n > marks[lane]},
+                    self._strikes.of(None, rows["entity"]),
                 )
             except StorageFull as error:
                 self._full = str(error)
                 raise
             self._full = ""
             self._tail.drop(upto)
+            return sealed
+
+    def amended(self, lanes: Collection[str]) -> dict[str, int]:
+        """Up to which ledger row of each lane amendments are in the files: those after it must be struck again."""
+        return self._lake.table.amended(lanes)
+
+    def unamended(self) -> dict[str, int]:
+        """The first ledger row of each lane whose amendment is not in the files yet."""
+        first: dict[str, int] = {}
+        for one in self._strikes.all():
+            first[one.lane] = min(one.n, first.get(one.lane, one.n))
+        return first
+
+    def amend(self) -> Sealed | None:
+        """Take struck rows out of the files, as far as every row that they may hit is in there; None when nothing is.
+
+        The commit marks how far it went, so that a crash before it changes nothing and one after it loses nothing.
+        """
+        with self._rewriting, self._sealing:
+            held = self._tail.reach()
+            ready = [
+                one
+                for one in self._strikes.all()
+                if all(lane == one.lane and low >= one.n for lane, (low, _) in held.items())
+            ]
+            if not ready:
+                return None
+            amended: dict[str, int] = {}
+            for one in ready:
+                amended[one.lane] = max(one.n, amended.get(one.lane, 0))
+            marks = self.watermarks(amended)
+            # Rows that were struck before they came into a file are behind the mark too, or a restart would read them.
+            lanes = {lane: Span(marks[lane] + 1, n - 1) for lane, n in amended.items() if n - 1 > marks[lane]}
+            sealed = self._lake.amend(ready, amended, lanes)
+            self._strikes.remove(ready)
             return sealed
 
     def optimise(self) -> list[Sealed]:
@@ -233,7 +317,8 @@ class LakeHistory:
         entities = sorted(set(query.entities))
         conditions = [pl.col("tenant") == query.tenant]
         if query.attributes:
-            conditions.append(pl.col("attribute").is_in(query.attributes))
+            name = pl.col("attribute").str.split("@").list.first() if query.datasets else pl.col("attribute")
+            conditions.append(name.is_in(query.attributes) | pl.col("attribute").is_in(query.attributes))
         if query.begin is not None:
             conditions.append(pl.col(query.by) >= query.begin)
         if query.end is not None:
@@ -247,7 +332,9 @@ class LakeHistory:
             if not files and recent.is_empty():
                 return None
             overlapping = snapshot.covering("at", *extent(recent["at"]), entities) if recent.height else []
-            return answer(source(query, self._lake.paths(files), recent, self._lake.paths(overlapping)))
+            struck = self._strikes.of(query.tenant, entities)
+            gone = frame(struck) if struck else None
+            return answer(source(query, self._lake.paths(files), recent, self._lake.paths(overlapping), gone))
 
         return self._answered(lambda: self._tail.of_entities(entities, *within), ask) if entities else None
 

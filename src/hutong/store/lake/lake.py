@@ -1,12 +1,13 @@
 """The compacted part of history: sorted Parquet files in a Delta table, kept few, and their upkeep."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from hutong.engines.sense.history import Struck
 from hutong.kernel.clock import Clock, moment
 from hutong.kernel.errors import Fault, IntegrityBroken
 from hutong.kernel.ids import TimeOrderedIds
@@ -14,6 +15,7 @@ from hutong.store.lake.files import ORDER, Part, batches, partitions, sha256, sy
 from hutong.store.lake.query import IDENTITY, Reader
 from hutong.store.lake.settings import LakeSettings
 from hutong.store.lake.spill import Spill
+from hutong.store.lake.struck import frame
 from hutong.store.lake.table import HistoryTable, Purpose, Sealed, Snapshot, Span, told
 from hutong.store.lake.tail import extent
 
@@ -37,8 +39,8 @@ class Lake:
     def paths(self, files: Iterable[str]) -> list[Path]:
         return [self._folder / file for file in files]
 
-    def present(self, rows: pl.DataFrame, snapshot: Snapshot) -> pl.Series:
-        """Positions of those rows that the lake has already."""
+    def present(self, rows: pl.DataFrame, snapshot: Snapshot, struck: Sequence[Struck] = ()) -> pl.Series:
+        """Positions of those rows that the lake has already, and are not struck there."""
         near = snapshot.covering("at", *extent(rows["at"]), ())
         if near:
             boxes = snapshot.files.filter(pl.col("path").is_in(near))
@@ -47,13 +49,14 @@ class Lake:
             )
             files = snapshot.covering("at", *extent(suspects["at"]), sorted(set(suspects["entity"])))
             if files and suspects.height:
-                return suspects["row"].gather(self.reader.present(suspects, self.paths(files)))
+                gone = frame(struck) if struck else None
+                return suspects["row"].gather(self.reader.present(suspects, self.paths(files), gone))
         return pl.Series("row", dtype=pl.get_index_type())
 
-    def seal(self, rows: pl.DataFrame, lanes: Mapping[str, Span]) -> Sealed:
+    def seal(self, rows: pl.DataFrame, lanes: Mapping[str, Span], struck: Sequence[Struck] = ()) -> Sealed:
         """Write recent rows into files of their own and commit them with the marks of their lanes."""
         ordered = _without_repeats(rows.sort(ORDER))
-        known = self.present(ordered, self.table.snapshot())
+        known = self.present(ordered, self.table.snapshot(), struck)
         if len(known):
             ordered = ordered.with_row_index("row").filter(~pl.col("row").is_in(known.implode())).drop("row")
         parts: list[Part] = []
@@ -98,6 +101,16 @@ class Lake:
             sync(path.parent)
         return sealed
 
+    def amend(self, struck: Sequence[Struck], amended: Mapping[str, int], lanes: Mapping[str, Span]) -> Sealed:
+        """Write files that hold struck rows anew without them, and mark how far amendments are in: one commit."""
+        snapshot = self.table.snapshot()
+        paths = self.paths(snapshot.covering("at", None, None, sorted({one.strike.entity for one in struck})))
+        gone = frame(struck)
+        holding = self.reader.hit(gone, paths) if paths else set()
+        files = snapshot.files.filter(pl.col("path").is_in([str(Path(p).relative_to(self._folder)) for p in holding]))
+        groups = files.partition_by("path") if files.height else []
+        return self._rewritten("amend", groups, struck=gone, amended=amended, lanes=lanes)
+
     def verify(self, files: Mapping[str, str]) -> list[Fault]:
         """What differs between the lake and the files it should have (path: SHA-256)."""
         active = set(self.table.snapshot().files["path"])
@@ -116,14 +129,20 @@ class Lake:
         return faults
 
     def _rewritten(
-        self, purpose: Purpose, groups: list[pl.DataFrame], keep: str = "true", values: Mapping[str, Any] | None = None
+        self,
+        purpose: Purpose,
+        groups: list[pl.DataFrame],
+        keep: str = "true",
+        values: Mapping[str, Any] | None = None,
+        struck: pl.DataFrame | None = None,
+        **marks: Any,
     ) -> Sealed:
         """Write each group of files (of one type and month) anew with the rows to keep; one commit for all."""
         parts: list[Part] = []
         with ExitStack() as undo, told(self._folder):
             for group in groups:
                 with self.reader.stream(
-                    self.paths(group["path"]), keep, values or {}, self._settings.row_group_rows
+                    self.paths(group["path"]), keep, values or {}, self._settings.row_group_rows, struck
                 ) as rows:
                     parts += write(
                         self._folder,
@@ -135,12 +154,12 @@ class Lake:
                         undo,
                     )
             sync_names(self._folder, parts)
-            removed = pl.concat(groups)
+            removed = pl.concat(groups) if groups else self.table.snapshot().files.clear()
             dropped = int(removed["num_records"].sum()) - sum(part.file.rows for part in parts)
             if purpose == "optimise" and dropped:
                 raise IntegrityBroken("a merge of files would lose rows", where=str(self._folder), seen=dropped)
             undo.pop_all()
-        return self.table.commit(purpose, parts, removed, dropped=dropped)
+        return self.table.commit(purpose, parts, removed, dropped=dropped, **marks)
 
 
 def merges(files: pl.DataFrame, month_now: str, settings: LakeSettings) -> Iterator[pl.DataFrame]:

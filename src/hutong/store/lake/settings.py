@@ -25,4 +25,5 @@ class LakeSettings(msgspec.Struct, frozen=True, kw_only=True):
     query_memory: str = "512MB"
     query_spill_max: str = "16GB"  # on disk, for merges that memory cannot sort
     query_threads: int = 2
+    question_seconds_max: float = 30.0  # how long a reader's question may take
     query_retries: int = 3  # when a file vanishes under a query because it was merged or erased meanwhile

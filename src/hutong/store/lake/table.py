@@ -35,12 +35,13 @@ _SCHEMA = pa.schema(
     ]
 )
 _PARTITIONS = ["type_key", "month"]
+_AMENDED = "amend:"  # before a lane, in the name of a transaction: how far its amendments are in
 _RECORD = "hutong"  # key of a Sealed in the commit information of the Delta log
 _BY_HAND = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_SPACE_TOLD = ("No space left on device", "os error 28", "File too large", "os error 27", "Disk quota exceeded")
 
-Purpose: TypeAlias = Literal["compact", "optimise", "retain", "forget"]
+Purpose: TypeAlias = Literal["compact", "optimise", "retain", "forget", "amend"]
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -54,7 +55,8 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     """What one commit to the lake did: the ledger's word for it, against which files are verified later.
 
     `lanes`: the ledger rows that the added files now hold (empty unless compacted). `dropped`: rows that are gone,
-    being exact repeats (compact), expired (retain) or erased (forget).
+    being exact repeats (compact), expired (retain), erased (forget) or struck (amend). `amended`: up to which ledger
+    row of each lane amendments are in the files.
     """
 
     version: int
@@ -63,6 +65,7 @@ class Sealed(msgspec.Struct, frozen=True, kw_only=True):
     added: tuple[DataFile, ...] = ()
     removed: tuple[str, ...] = ()
     dropped: int = 0
+    amended: dict[str, int] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +141,12 @@ class HistoryTable:
         marks = self._snapshot.watermarks
         return {lane: marks[lane] for lane in lanes}
 
+    def amended(self, lanes: Iterable[str]) -> dict[str, int]:
+        """Up to which ledger row of each lane amendments are in the files; 0 where none is."""
+        with self._lock:
+            self._table.update_incremental()
+            return {lane: self._table.transaction_version(_AMENDED + lane) or 0 for lane in lanes}
+
     def commit(
         self,
         purpose: Purpose,
@@ -145,6 +154,7 @@ class HistoryTable:
         removed: pl.DataFrame | None = None,
         lanes: Mapping[str, Span] | None = None,
         dropped: int = 0,
+        amended: Mapping[str, int] | None = None,
     ) -> Sealed:
         """Add and remove files in one step, and mark how far lanes are in. Durable when it returns.
 
@@ -159,6 +169,7 @@ class HistoryTable:
             dropped=dropped,
             added=tuple(part.file for part in parts),
             removed=tuple(gone["path"]),
+            amended=dict(amended or {}),
         )
         with self._lock:
             before = self._table.version()
@@ -232,7 +243,10 @@ class HistoryTable:
             post_commithook_properties=_BY_HAND,
             commit_properties=CommitProperties(
                 custom_metadata={_RECORD: msgspec.to_builtins(record)},
-                app_transactions=[Transaction(lane, span.last) for lane, span in record.lanes.items()],
+                app_transactions=[
+                    *(Transaction(lane, span.last) for lane, span in record.lanes.items()),
+                    *(Transaction(_AMENDED + lane, n) for lane, n in record.amended.items()),
+                ],
             ),
         )
 

@@ -228,7 +228,7 @@ class SqlEntities:
             }
             found.append(condition(self._database.sqlite, query.where, scalars))
         if query.scopes:
-            found.append(or_(*(_in_scope(scope) for scope in query.scopes)))
+            found.append(or_(*(in_scope(entity.c.scopes, scope) for scope in query.scopes)))
         if query.place:
             found.append(and_(entity.c.place >= query.place, entity.c.place < query.place + "~"))
         if query.geo is not None and query.geo.attribute == "location":
@@ -277,13 +277,13 @@ def _row(values: Sequence[Any]) -> EntityRow:
     return EntityRow(*values)  # selected in the order of its fields
 
 
-def _in_scope(scope: str) -> ColumnElement[bool]:
+def in_scope(scopes: ColumnElement[str], scope: str) -> ColumnElement[bool]:
     """NGSI-LD scope query: `/a/b` itself, `/a/#` it and all below, `+` any one level."""
     if scope.endswith("/#"):
         pattern = f'"{scope[:-2]}(/[^"]*)?"'
     else:
         pattern = f'"{scope}"'
-    return entity.c.scopes.regexp_match(pattern.replace("+", '[^/"]+'))
+    return scopes.regexp_match(pattern.replace("+", '[^/"]+'))
 
 
 def _near(geo: GeoFilter) -> ColumnElement[bool]:

@@ -8,8 +8,11 @@ from hutong.store.sql.alerts import SqlAlerts
 from hutong.store.sql.database import SqlDatabase
 from hutong.store.sql.documents import SqlDocuments
 from hutong.store.sql.entities import SqlEntities
+from hutong.store.sql.past import SqlPast
 
 
 def state_of(database: SqlDatabase) -> Mapping[str, str]:
     """SHA-256 of each kind of state, by its name."""
-    return canonical(SqlEntities(database), SqlAlerts(database, SystemClock()), SqlDocuments(database))
+    return canonical(
+        SqlEntities(database), SqlAlerts(database, SystemClock()), SqlDocuments(database), SqlPast(database)
+    )

@@ -100,6 +100,31 @@ entity_type = Table(
     Column("id", Text, primary_key=True),
 )
 
+entity_past = Table(
+    "entity_past",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("types", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("modified_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),
+    Index("entity_past_type", "tenant", "type", "id"),
+)
+
+attribute_deletion = Table(
+    "attribute_deletion",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("entity", Text, primary_key=True),
+    Column("attribute", Text, primary_key=True),
+    Column("at", BigInteger, primary_key=True),
+    Column("kind", Text, nullable=False),
+)
+
 alert = Table(
     "alert",
     metadata,
