@@ -7,14 +7,17 @@ export interface Text {
   share: number | null;
   suspect: boolean;
   missing: boolean;
+  colour: string;
 }
 
 export type State = "good" | "watch" | "alarm" | "suspect" | "silent";
 
 export interface Thing {
   id: string;
+  type: string;
   name: string;
   state: State;
+  colour: string;
   word: string;
   at: number | null;
   time: string;
@@ -61,11 +64,26 @@ export function write(cell: Element, value: Text): void {
   if (value.missing) {
     inside.push(span("hatched", ""));
   } else {
+    if (value.colour) inside.push(swatch(value.colour));
     inside.push(span("figure", value.text));
     if (value.symbol) inside.push(span("unit", value.symbol));
   }
   reading.replaceChildren(...inside);
   cell.querySelector(".share-part")?.setAttribute("width", String(48 * (value.share ?? 0)));
+}
+
+/** A small square of a colour that a standard gives. */
+function swatch(colour: string): SVGElement {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  made.setAttribute("class", "swatch");
+  made.setAttribute("viewBox", "0 0 12 12");
+  made.setAttribute("aria-hidden", "true");
+  const square = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+  for (const [name, value] of Object.entries({ x: "0.5", y: "0.5", width: "11", height: "11", rx: "2", fill: colour })) {
+    square.setAttribute(name, value);
+  }
+  made.append(square);
+  return made;
 }
 
 export function summarise(summary: Record<string, string>): void {

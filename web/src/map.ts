@@ -13,11 +13,12 @@ import { STATES, font, onTheme, still, token } from "./theme";
 
 setWorkerUrl(worker);
 
-type Point = GeoJSON.Feature<GeoJSON.Point, { id: string; state: State }>;
+type Point = GeoJSON.Feature<GeoJSON.Point, { id: string; state: State; colour: string }>;
 
 interface Placed {
   point: [number, number];
   state: State;
+  colour: string;
 }
 
 export interface LiveMap {
@@ -37,15 +38,15 @@ export async function liveMap(frame: HTMLElement, chosen: (id: string) => void):
 
   const points = (): GeoJSON.FeatureCollection<GeoJSON.Point> => ({
     type: "FeatureCollection",
-    features: Object.entries(things).map(([id, { point: coordinates, state }]): Point => ({
-      type: "Feature", geometry: { type: "Point", coordinates }, properties: { id, state },
+    features: Object.entries(things).map(([id, { point: coordinates, state, colour }]): Point => ({
+      type: "Feature", geometry: { type: "Point", coordinates }, properties: { id, state, colour },
     })),
   });
 
   const placed = await ask(frame.dataset["map"] ?? "");
   if (!placed) return null;
-  const answer = (await placed.json()) as { things: [id: string, lon: number, lat: number, state: State][] };
-  for (const [id, lon, lat, state] of answer.things) things[id] = { point: [lon, lat], state };
+  const answer = (await placed.json()) as { things: [id: string, lon: number, lat: number, state: State, colour: string][] };
+  for (const [id, lon, lat, state, colour] of answer.things) things[id] = { point: [lon, lat], state, colour };
 
   place.hidden = false;
   const box = (frame.dataset["box"] ?? "").split(",").map(Number) as [number, number, number, number];
@@ -60,7 +61,7 @@ export async function liveMap(frame: HTMLElement, chosen: (id: string) => void):
   map.addControl(new NavigationControl({ showCompass: false }), "top-right");
   map.setMissingStyleImageResolver((id) => {
     const [kind, ...rest] = id.split(" ");
-    const mark = kind === "ring" ? ring(rest.map(Number)) : point(rest[0] as State, rest[1] === "chosen");
+    const mark = kind === "ring" ? ring(rest.map(Number)) : point(rest[0] as State, rest.includes("chosen"), rest.find((one) => one.startsWith("#")));
     map.addImage(id, mark.image, { pixelRatio: mark.ratio });
   });
   const source = (): GeoJSONSource | undefined => map.getSource<GeoJSONSource>("things");
@@ -96,10 +97,11 @@ export async function liveMap(frame: HTMLElement, chosen: (id: string) => void):
         moved ||= id in things;
         delete things[id];
       }
-      for (const { id, point, state } of change.things) {
+      for (const { id, type, point, state, colour } of change.things) {
         const before = things[id];
-        if (!point || (before?.state === state && String(before.point) === String(point))) continue;
-        things[id] = { point, state };
+        const same = before?.state === state && before.colour === colour && String(before.point) === String(point);
+        if (!point || same || type !== frame.dataset["kind"]) continue;
+        things[id] = { point, state, colour };
         moved = true;
       }
       if (moved) void source()?.setData(points());
@@ -137,10 +139,10 @@ function style(districts: GeoJSON.FeatureCollection, things: GeoJSON.FeatureColl
       { id: "rings", type: "symbol", source: "things", filter: ["has", "point_count"],
         layout: { "icon-image": ringName as never, "icon-allow-overlap": true } },
       { id: "points", type: "symbol", source: "things", filter: ["!", ["has", "point_count"]],
-        layout: { "icon-image": ["concat", "point ", ["get", "state"]], "icon-allow-overlap": true, "icon-ignore-placement": true,
+        layout: { "icon-image": ["concat", "point ", ["get", "state"], " ", ["get", "colour"]], "icon-allow-overlap": true, "icon-ignore-placement": true,
           "symbol-sort-key": order as never } },
       { id: "chosen", type: "symbol", source: "things", filter: ["==", ["get", "id"], ""],
-        layout: { "icon-image": ["concat", "point ", ["get", "state"], " chosen"], "icon-allow-overlap": true, "icon-ignore-placement": true } },
+        layout: { "icon-image": ["concat", "point ", ["get", "state"], " ", ["get", "colour"], " chosen"], "icon-allow-overlap": true, "icon-ignore-placement": true } },
     ],
   } as StyleSpecification;
 }

@@ -19,8 +19,8 @@ function canvas(size: number): [CanvasRenderingContext2D, () => Mark] {
   return [pen, () => ({ image: pen.getImageData(0, 0, size * RATIO, size * RATIO), ratio: RATIO })];
 }
 
-/** Circle good, diamond watch, triangle alarm, dotted square suspect, dashed ring silent. */
-export function point(state: State, chosen: boolean): Mark {
+/** Circle good, diamond watch, triangle alarm, dotted square suspect, dashed ring silent; `own` colour where given. */
+export function point(state: State, chosen: boolean, own = ""): Mark {
   const [pen, done] = canvas(POINT);
   const middle = POINT / 2;
   pen.translate(middle, middle);
@@ -34,7 +34,7 @@ export function point(state: State, chosen: boolean): Mark {
     pen.stroke();
   }
   pen.beginPath();
-  const size = state === "good" ? 4.5 : 6;
+  const size = state === "good" && !own ? 4.5 : 6;
   if (state === "alarm") {
     pen.moveTo(0, -size - 0.5);
     pen.lineTo(size + 0.5, size * 0.8);
@@ -52,8 +52,8 @@ export function point(state: State, chosen: boolean): Mark {
     pen.arc(0, 0, size - (state === "silent" ? 1 : 0), 0, 2 * Math.PI);
   }
   const hollow = state === "silent" || state === "suspect";
-  pen.fillStyle = hollow ? token("surface") : colour(state);
-  pen.strokeStyle = hollow ? colour(state) : token("surface");
+  pen.fillStyle = hollow ? token("surface") : own || colour(state);
+  pen.strokeStyle = hollow ? colour(state) : token(own ? "ink" : "surface");
   pen.lineWidth = hollow ? 2 : 1.2;
   pen.setLineDash(state === "silent" ? [3, 2] : state === "suspect" ? [2, 1.6] : []);
   pen.fill();

@@ -36,6 +36,7 @@ def platform(pack: Pack, mission: Mission) -> Platform:
         if isinstance(alerts, AlertsFile)
         else {},
         figures=views.figure if isinstance(views, ViewsFile) else {},
+        colours=views.colour if isinstance(views, ViewsFile) else {},
         simulated=SimulateFile in files,
     )
 

@@ -1,7 +1,7 @@
 """A map drawn as SVG on the server: it stands without JavaScript, in print, and until the live one is there."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -28,12 +28,14 @@ class Outline:
 
 @dataclass(frozen=True)
 class Point:
-    """A thing on the map. `shape` is an SVG path centred on the place; its form tells the state as its colour does."""
+    """A thing on the map. `shape` is an SVG path centred on the place; its form tells the state as its colour does,
+    unless the pack gives it a `colour` of its own."""
 
     id: str
     name: str
     state: State
     shape: str
+    colour: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,14 @@ class Atlas:
         name = self.names.get(place[:6])
         return name[lang] if name else ""
 
-    def map(self, things: Sequence[Thing], lang: Language, width: int = WIDTH, box: Box | None = None) -> Map:
+    def map(
+        self,
+        things: Sequence[Thing],
+        lang: Language,
+        width: int = WIDTH,
+        box: Box | None = None,
+        colour: Callable[[Thing], str] | None = None,
+    ) -> Map:
         """A map with the things on it; without a box given it shows where the city's things are."""
         placed = [thing for thing in things if thing.lon is not None and thing.lat is not None]
         box = box or self.around(placed)
@@ -107,6 +116,7 @@ class Atlas:
                 thing.name[lang],
                 thing.state,
                 shape(thing.state, *projection(thing.lon or 0.0, thing.lat or 0.0)),
+                colour(thing) if colour else "",
             )
             for thing in sorted(inside, key=lambda thing: order.index(thing.state))[:POINTS_MAX][::-1]
         ]

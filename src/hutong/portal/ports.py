@@ -14,7 +14,7 @@ from hutong.kernel import mission
 from hutong.kernel.access import Actor
 from hutong.kernel.clock import Clock
 from hutong.kernel.packs import Text
-from hutong.portal.declarations import FigureDeclaration
+from hutong.portal.declarations import ColourDeclaration, FigureDeclaration
 from hutong.portal.words import Language
 
 Named: TypeAlias = Mapping[Language, str]
@@ -40,6 +40,7 @@ class Platform:
     texts: Mapping[str, Mapping[tuple[str, ...], Text]]
     alerts: Mapping[str, AlertDeclaration] = field(default_factory=dict)
     figures: Mapping[str, FigureDeclaration] = field(default_factory=dict)
+    colours: Mapping[str, ColourDeclaration] = field(default_factory=dict)
     simulated: bool = False
 
     def text(self, lang: Language, *path: str) -> Text:

@@ -30,6 +30,15 @@ class Reading:
     missing: bool = False
     observed_at: int | None = None
     numeric: bool = False
+    colour: str = ""
+
+
+def colour(seen: Thing, platform: Platform) -> str:
+    """The colour that the pack gives the thing as it is now, `#rrggbb`; empty where it gives none."""
+    declared = platform.colours.get(seen.type)
+    if declared is None or seen.state == State.SILENT:
+        return ""
+    return declared.colours.get(seen.value(declared.by), "")
 
 
 def reading(
@@ -56,6 +65,7 @@ def reading(
         entered=bool(attribute.marks & Mark.ENTERED),
         observed_at=observed_at,
         numeric=numeric,
+        colour=colour(seen, platform) if (by := platform.colours.get(kind.name)) and by.by == name else "",
     )
 
 

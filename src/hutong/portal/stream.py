@@ -10,7 +10,7 @@ from hutong.kernel.errors import Overloaded
 from hutong.portal import figures
 from hutong.portal.board import Board, Summary
 from hutong.portal.ports import Portal
-from hutong.portal.readings import headline, raw, share_text
+from hutong.portal.readings import colour, headline, raw, share_text
 from hutong.portal.things import State, Thing
 from hutong.portal.words import Language, words
 
@@ -73,8 +73,10 @@ def changed_thing(portal: Portal, board: Board, thing: Thing, lang: Language) ->
     kind = next(kind for kind in board.platform.types if kind.name == thing.type)
     return {
         "id": thing.id,
+        "type": thing.type,
         "name": thing.name[lang],
         "state": thing.state,
+        "colour": colour(thing, board.platform),
         "word": words(lang)(f"state.{thing.state}"),
         "at": thing.observed_at and figures.wall_ms(thing.observed_at, portal.city.zone),
         "time": figures.short(thing.observed_at, portal.clock.now(), portal.city.zone, lang)
@@ -89,6 +91,7 @@ def changed_thing(portal: Portal, board: Board, thing: Thing, lang: Language) ->
                 "share": value.share,
                 "suspect": value.suspect,
                 "missing": value.missing,
+                "colour": value.colour,
             }
             for value in headline(thing, kind, board.platform, lang)
         },

@@ -1,5 +1,6 @@
 """A platform's page, made by its declarations alone: state, map and list, alerts, data."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from hutong.kernel.errors import InvalidInput, NotFound
 from hutong.portal import stream
 from hutong.portal.board import Board
 from hutong.portal.ports import Platform, ThingType
-from hutong.portal.readings import headline
+from hutong.portal.readings import colour, headline
 from hutong.portal.things import State, Thing
 from hutong.portal.visit import Here, Visit, both, wants_part
 from hutong.portal.words import Language
@@ -25,6 +26,7 @@ ALERTS_SHOWN = 6
 class Listing:
     """What the reader of a list asked for. `sort` is a column, with `-` before it for descending."""
 
+    kind: str = ""
     q: str = ""
     state: str = ""
     district: str = ""
@@ -101,6 +103,7 @@ def _missing(thing: Thing, column: str) -> bool:
 async def platform(
     visit: Here,
     name: FromPath[str],
+    chosen: Annotated[str, QueryParameter(name="kind")] = "",
     q: FromQuery[str] = "",
     only: Annotated[str, QueryParameter(name="state")] = "",
     district: FromQuery[str] = "",
@@ -110,11 +113,18 @@ async def platform(
 ) -> Response[str]:
     shown = found_platform(visit, name)
     board = await visit.board(shown)
+    kind = next((one for one in shown.types if one.name == chosen), shown.types[0] if shown.types else None)
     asked = Listing(
-        q[:200], only if only in set(State) else "", district, sort, max(1, page), size if size in SIZES else SIZES[0]
+        kind.name if kind and kind.name == chosen else "",
+        q[:200],
+        only if only in set(State) else "",
+        district,
+        sort,
+        max(1, page),
+        size if size in SIZES else SIZES[0],
     )
-    kind = shown.types[0] if shown.types else None
-    things = board.things()
+    everything = board.things()
+    things = [thing for thing in everything if kind and thing.type == kind.name]
     listing = listed(things, asked, visit.lang, kind)
     context: dict[str, Any] = {
         "platform": shown,
@@ -135,13 +145,14 @@ async def platform(
         **context,
         summary=board.summary,
         texts=stream.summary(board.summary, visit.lang),
-        map=visit.site.atlas.map(things, visit.lang, width=720),
+        map=visit.site.atlas.map(things, visit.lang, width=720, colour=lambda thing: colour(thing, shown)),
+        kinds=Counter(thing.type for thing in everything),
         districts=districts,
         departments=portal.city.leads(shown.implements),
         alerts=alerts[:ALERTS_SHOWN],
         alerts_count=len(alerts),
-        names={thing.id: thing.name[visit.lang] for thing in things},
-        simulated=any(thing.simulated for thing in things),
+        names={thing.id: thing.name[visit.lang] for thing in everything},
+        simulated=any(thing.simulated for thing in everything),
     )
 
 
@@ -161,12 +172,16 @@ async def alerts_part(visit: Here, name: FromPath[str]) -> Response[str]:
 
 
 @get(both("/platforms/{name:str}/map.json"), include_in_schema=False)
-async def map_points(visit: Here, name: FromPath[str]) -> dict[str, Any]:
-    """Things with a place, as the live map takes them: `[id, longitude, latitude, state]`."""
+async def map_points(visit: Here, name: FromPath[str], kind: FromQuery[str] = "") -> dict[str, Any]:
+    """Things with a place, as the live map takes them: `[id, longitude, latitude, state, colour]`; of one type."""
     shown = found_platform(visit, name)
     board = await visit.board(shown)
     return {
-        "things": [(thing.id, thing.lon, thing.lat, thing.state) for thing in board.things() if thing.lon is not None]
+        "things": [
+            (thing.id, thing.lon, thing.lat, thing.state, colour(thing, shown))
+            for thing in board.things()
+            if thing.lon is not None and thing.type == (kind or thing.type)
+        ]
     }
 
 
