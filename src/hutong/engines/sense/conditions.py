@@ -24,11 +24,9 @@ _PATTERN.dot_nl = True  # as the stores have it
 def predicate(where: Filter) -> Predicate:
     """Whether a document answers the filter. Raises InvalidInput for an instant that is none."""
     if isinstance(where, AllOf):
-        every = tuple(map(predicate, where.parts))
-        return lambda doc: all(part(doc) for part in every)
+        return _joined(tuple(map(predicate, where.parts)), ends=False)
     if isinstance(where, AnyOf):
-        either = tuple(map(predicate, where.parts))
-        return lambda doc: any(part(doc) for part in either)
+        return _joined(tuple(map(predicate, where.parts)), ends=True)
     if isinstance(where, Exists):
         return _exists(where)
     return _compare(where)
@@ -38,6 +36,18 @@ def pattern(text: str) -> Callable[[str], bool]:
     """Whether a text has a match of a regular expression anywhere."""
     search = re2.compile(text, _PATTERN).search
     return lambda value: search(value) is not None
+
+
+def _joined(parts: Sequence[Predicate], *, ends: bool) -> Predicate:
+    """The first part that answers `ends` decides; a plain loop, as this is asked for every change."""
+
+    def answers(doc: Doc) -> bool:
+        for part in parts:
+            if part(doc) is ends:
+                return ends
+        return not ends
+
+    return answers
 
 
 def _exists(where: Exists) -> Predicate:
@@ -61,7 +71,16 @@ def _compare(where: Compare) -> Predicate:
             return value is not None and value != 0 and test(value)
 
         return of_member
-    find, test = _finder(where.path, where.trail), _test(where.op, where.values)
+    test = _test(where.op, where.values)
+    if len(where.path) == 1 and not where.trail:
+        name = where.path[0]
+
+        def of_attribute(doc: Doc) -> bool:
+            attribute = doc.get(name)
+            return attribute is not None and attribute.value is not None and test(attribute.value)
+
+        return of_attribute
+    find = _finder(where.path, where.trail)
 
     def of_value(doc: Doc) -> bool:
         value = find(doc)
@@ -122,9 +141,11 @@ def _test(op: str, values: Sequence[Scalar | Range]) -> Test:
     if op in ("==", "!="):
         alike = partial(_alike, tuple(map(_key, _scalars(values))), tuple(v for v in values if isinstance(v, Range)))
         return alike if op == "==" else lambda value: not alike(value)
-    compare = _ORDER[op]
-    bounds = [value for value in _scalars(values) if not isinstance(value, bool)]
-    return lambda value: any(_of_a_kind(value, bound) and compare(value, bound) for bound in bounds)
+    compare, [bound] = _ORDER[op], values  # one only, as q has it
+    if isinstance(bound, Range | bool):
+        return lambda _: False
+    kinds = (str,) if isinstance(bound, str) else (int, float)
+    return lambda value: type(value) in kinds and compare(value, bound)
 
 
 def _scalars(values: Sequence[Scalar | Range]) -> list[Scalar]:
