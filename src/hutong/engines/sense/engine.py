@@ -37,7 +37,7 @@ from hutong.engines.sense.ports import (
     EntityStore,
     HistoryQuery,
 )
-from hutong.engines.sense.relations import relations
+from hutong.engines.sense.relations import relations, subscribed
 from hutong.engines.sense.sight import Sight
 from hutong.engines.sense.subscribers import AsNow, Subscribers
 from hutong.engines.sense.subscriptions import Subscriptions
@@ -78,6 +78,7 @@ class SenseEngine:
         self.overlays = overlays
         self._entities, self._alerts, self._documents, self._history = entities, alerts, documents, history
         self._writer, self._access, self._followers = writer, access, followers
+        self._subscriptions, self._outbox = subscriptions, outbox
         self._sight = Sight(overlays, access, locate)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self.subscribers = Subscribers(
@@ -246,7 +247,8 @@ class SenseEngine:
 
     def relations(self) -> Iterator[Relation]:
         """What the engine publishes for others to read."""
-        return relations(self.overlays, self._entities, self._alerts, self._access, self._sight)
+        yield from relations(self.overlays, self._entities, self._alerts, self._access, self._sight)
+        yield subscribed(self._subscriptions, self._outbox, self._access)
 
     def _rows(self, query: HistoryQuery) -> dict[str, EntityRow]:
         """The entities that a question about history names, as they are now."""

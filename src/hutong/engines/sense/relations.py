@@ -8,8 +8,10 @@ import polars as pl
 from hutong.engines.sense.overlay import FRAME_TYPES, VALUE_TYPES, Overlay
 from hutong.engines.sense.ports import AlertQuery, AlertStore, EntityStore, Form
 from hutong.engines.sense.sight import Sight
+from hutong.engines.sense.subscriptions import KIND, Kept, Subscriptions
 from hutong.kernel.access import Access, Actor, Grade
 from hutong.kernel.expressions import Column, ValueType
+from hutong.kernel.outbox import ChannelState, OutboxStore
 from hutong.kernel.relations import Relation
 
 _OWN = {
@@ -36,6 +38,19 @@ _ALERT = {
     "resolved_at": Column(ValueType.DATETIME),
     "acknowledged_at": Column(ValueType.DATETIME),
 }
+_SUBSCRIPTION = {
+    "id": Column(ValueType.TEXT),
+    "tenant": Column(ValueType.TEXT),
+    "owner": Column(ValueType.TEXT),
+    "state": Column(ValueType.TEXT),
+    "created_at": Column(ValueType.DATETIME),
+    "modified_at": Column(ValueType.DATETIME),
+    "times_sent": Column(ValueType.INTEGER),
+    "times_failed": Column(ValueType.INTEGER),
+    "last_sent_at": Column(ValueType.DATETIME),
+    "last_failed_at": Column(ValueType.DATETIME),
+    "last_error": Column(ValueType.TEXT),
+}
 _PAGE = 1_000
 
 
@@ -57,6 +72,35 @@ def relations(
         return pl.DataFrame(rows[:limit], schema={name: _polars(_ALERT[name]) for name in columns})
 
     yield Relation(name="sense.alert", schema=_ALERT, rows=raised)
+
+
+def subscribed(subscriptions: Subscriptions, outbox: OutboxStore, access: Access) -> Relation:
+    """`sense.subscription`: who subscribes and how telling them fares, for those who may subscribe."""
+
+    def rows(actor: Actor, columns: Sequence[str], limit: int) -> pl.DataFrame:
+        may = access.would_allow(actor, "sense.subscribe")
+        found = [one for one in subscriptions.all() if may and (not actor.tenants or one.tenant in actor.tenants)][
+            :limit
+        ]
+        states = outbox.states([one.channel for one in found])
+        told = [_told(one, states.get(one.channel) or ChannelState(id=one.channel, kind=KIND)) for one in found]
+        schema = {name: _polars(_SUBSCRIPTION[name]) for name in columns}
+        return pl.DataFrame([{name: one[name] for name in columns} for one in told], schema=schema)
+
+    return Relation(name="sense.subscription", schema=_SUBSCRIPTION, rows=rows)
+
+
+def _told(kept: Kept, state: ChannelState) -> dict[str, object]:
+    return {
+        "id": kept.subscription.id,
+        "tenant": kept.tenant,
+        "owner": kept.owner.id if kept.owner is not None else "",
+        "state": state.state if kept.subscription.active else "paused",
+        "created_at": kept.created_at,
+        "modified_at": kept.modified_at,
+        **{name: getattr(state, name) for name in ("times_sent", "times_failed", "last_sent_at", "last_failed_at")},
+        "last_error": state.last_error,
+    }
 
 
 def _things(overlay: Overlay, entities: EntityStore, access: Access) -> Relation:

@@ -355,6 +355,10 @@ class Subscriptions:
         found = self._compiled.get((tenant, id_))
         return found.kept if found is not None else None
 
+    def all(self) -> list[Kept]:
+        """Every subscription, of all tenants; from any thread."""
+        return [compiled.kept for compiled in list(self._compiled.values())]
+
     def of(self, tenant: str) -> OfTenant | None:
         """Those of a tenant; None where nobody subscribes to changes."""
         return self._tenants.get(tenant)
