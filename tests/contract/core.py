@@ -29,7 +29,7 @@ from hutong.kernel.commands import Handler, Request
 from hutong.kernel.housekeeping import Housekeeper
 from hutong.kernel.ids import CountedIds
 from hutong.kernel.ledger import Ledger
-from hutong.kernel.outbox import Outbox
+from hutong.kernel.outbox import Outbox, OutboxHandler
 from hutong.kernel.writer import Writer
 from hutong.store.lake import LakeHistory
 from hutong.store.sql.alerts import SqlAlerts
@@ -103,6 +103,8 @@ class Core:
         self.kept = DocumentHandler(self.documents, self.clock, "330100")
         handlers |= dict.fromkeys(self.kept.COMMANDS, self.kept)
         self.kept.listeners.append(self.subscriptions.heard)
+        outgoing = OutboxHandler(self.outbox, self.clock, "330100")
+        handlers |= dict.fromkeys(outgoing.COMMANDS, outgoing)
         self.writer = Writer(self.database, self.ledger, self.ledger_store, self.clock, handlers, self.outbox.committed)
         self.writer.start()
         self.upkeep = Upkeep(
