@@ -24,6 +24,10 @@ from hutong.standards.ngsi_ld.subscription_answers import write_subscription
 from hutong.standards.ngsi_ld.subscriptions import read_fragment, read_subscription
 from hutong.standards.ngsi_ld.uris import read_uri
 
+Check: TypeAlias = Callable[[str, str], None]
+"""Raises InvalidInput for an HTTP address that may not be notified: the address, and where it stands."""
+AsTold: TypeAlias = Callable[[str, ChannelState | None], ChannelState | None]
+"""How a channel stands now, where its state may be a moment behind."""
 Address: TypeAlias = Callable[[Actor, str, Context, str], Awaitable[str]]
 """An address under which a context is to be had: actor, tenant, context, the server's own address."""
 
@@ -49,9 +53,18 @@ class Subscribers(Protocol):
 class NgsiLdSubscriptions:
     """Creating, changing, listing and deleting subscriptions."""
 
-    def __init__(self, subscribers: Subscribers, contexts: Contexts, address: Address, clock: Clock, ids: Ids) -> None:
-        self._subscribers, self._contexts, self._address = subscribers, contexts, address
-        self._clock, self._ids = clock, ids
+    def __init__(
+        self,
+        subscribers: Subscribers,
+        contexts: Contexts,
+        address: Address,
+        as_told: AsTold,
+        check: Check,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self._subscribers, self._contexts, self._address, self._as_told = subscribers, contexts, address, as_told
+        self._check, self._clock, self._ids = check, clock, ids
 
     def __deepcopy__(self, memo: object) -> "NgsiLdSubscriptions":
         return self  # Litestar copies routers with their handlers; the engine behind them is one
@@ -74,6 +87,7 @@ class NgsiLdSubscriptions:
         raw, context = await self._body(request)
         made = f"urn:ngsi-ld:Subscription:{self._ids.new()}"
         one = read_subscription(raw, context, self._contexts, now=self._clock.now(), id_=made)
+        self._check_endpoint(one)
         actor, tenant = actor_of(request), http.tenant(request)
         if not context.url:  # what receivers of plain JSON are told must be to be had somewhere
             one.wire["@link"] = await self._address(actor, tenant, context, str(request.base_url))
@@ -86,6 +100,7 @@ class NgsiLdSubscriptions:
         actor, tenant = actor_of(request), http.tenant(request)
         known = await self._subscribers.one(actor, tenant, _id(request))
         changed = read_fragment(raw, known.subscription, context, self._contexts, now=self._clock.now())
+        self._check_endpoint(changed)
         await self._subscribers.subscribe(actor, tenant, changed, "known")
         return http.empty(request)
 
@@ -114,6 +129,11 @@ class NgsiLdSubscriptions:
         await self._subscribers.unsubscribe(actor_of(request), http.tenant(request), _id(request))
         return http.empty(request)
 
+    def _check_endpoint(self, one: Subscription) -> None:
+        uri: str = one.wire["notification"]["endpoint"]["uri"]
+        if uri.lower().startswith("http"):
+            self._check(uri, "notification.endpoint.uri")
+
     async def _body(self, request: Call, *, patch: bool = False) -> tuple[Any, Context]:
         context = http.body_context(request, self._contexts, patch=patch)
         raw = decode(await http.body(request))
@@ -124,7 +144,7 @@ class NgsiLdSubscriptions:
         return [
             write_subscription(
                 kept,
-                states.get(kept.channel),
+                self._as_told(kept.channel, states.get(kept.channel)),
                 context,
                 now=now,
                 own=kept.owner is not None and kept.owner.id == actor.id,

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from hutong.engines.sense.ports import Entity
-from hutong.engines.sense.subscriptions import Kept, Notice, read_channel, read_notice
+from hutong.engines.sense.subscriptions import KIND, Kept, Notice, read_channel, read_notice
 from hutong.kernel.access import Actor
 from hutong.kernel.clock import Clock
 from hutong.kernel.errors import AccessDenied, DeliveryFailed, DeliveryRefused, HutongError, NotAuthenticated
@@ -83,6 +83,7 @@ class Notifications:
         self._webhook, self._publisher = webhook, publisher
         self._tellings: OrderedDict[str, tuple[int, Telling]] = OrderedDict()
         self._told_at, self._failed_at = _Memory(), _Memory()
+        self._fresh: OrderedDict[str, tuple[int, int]] = OrderedDict()  # told last: when, and how many parcels
 
     async def send(self, channel: str, parcels: Sequence[Parcel]) -> Sent:
         """Tell as much as may be told now. What nobody asks for any more counts as sent."""
@@ -104,12 +105,29 @@ class Notifications:
             except DeliveryFailed:
                 self._failed_at.note(channel, self._clock.now())
                 if done:  # the group that failed comes first the next time
+                    self._note(channel, done)
                     return Sent(done)
                 raise
             except (AccessDenied, NotAuthenticated) as error:
                 raise DeliveryRefused(str(error.fault)) from None
             done += group.number
+        self._note(channel, done)
         return Sent(done)
+
+    def as_told(self, channel: str, state: ChannelState | None) -> ChannelState | None:
+        """How a channel stands with what was told a moment ago, which the outbox may not have noted yet."""
+        at, number = self._fresh.get(channel, (0, 0))
+        if not number or (state is not None and (state.last_sent_at or 0) >= at):
+            return state
+        state = state or ChannelState(id=channel, kind=KIND)
+        return msgspec.structs.replace(state, times_sent=state.times_sent + number, last_sent_at=at)
+
+    def _note(self, channel: str, done: int) -> None:
+        if channel in self._told_at:
+            self._fresh[channel] = self._told_at[channel], done
+            self._fresh.move_to_end(channel)
+            if len(self._fresh) > CHANNELS_KEPT_MAX:
+                self._fresh.popitem(last=False)
 
     def _telling(self, channel: str, kept: Kept) -> Telling:
         known = self._tellings.get(channel)

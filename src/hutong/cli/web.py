@@ -16,8 +16,10 @@ from hutong.api.ngsi_ld_registry import NgsiLdRegistry
 from hutong.api.ngsi_ld_subscriptions import NgsiLdSubscriptions
 from hutong.api.ngsi_ld_temporal import NgsiLdTemporal
 from hutong.api.outbox import OutboxRoutes
+from hutong.api.notifications import Notifications
 from hutong.api.short_way import short_way
 from hutong.cli.runtime import Runtime
+from hutong.engines.sense.subscriptions import KIND
 from hutong.kernel.access import Actor
 from hutong.kernel.ids import secret
 from hutong.kernel.mission import read_mission
@@ -47,9 +49,14 @@ def web(runtime: Runtime, files: Files | None = None) -> Litestar:
     ngsi_ld = NgsiLd(runtime.sense, contexts)
     hosted = NgsiLdContexts(runtime.sense, contexts, library, runtime.ids)
     subscribers = runtime.sense.subscribers
+    told = Notifications(subscribers, contexts, runtime.webhook, runtime.publisher, runtime.clock)
+    runtime.transports[KIND] = told
+    check = runtime.webhook.guard.check
     others = [
         NgsiLdTemporal(runtime.sense.chronicle, contexts, runtime.clock, runtime.settings.history_page).router(),
-        NgsiLdSubscriptions(subscribers, contexts, hosted.address, runtime.clock, runtime.ids).router(),
+        NgsiLdSubscriptions(
+            subscribers, contexts, hosted.address, told.as_told, check, runtime.clock, runtime.ids
+        ).router(),
         hosted.router(),
         NgsiLdRegistry(runtime.sense, contexts, runtime.clock, runtime.ids, runtime.identity).router(),
     ]

@@ -1,5 +1,6 @@
 """Notifications (clauses 5.3.1, 5.8.6): what a subscriber is told of entities that changed."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ class Telling(msgspec.Struct, frozen=True, kw_only=True):
     context: Context
     shape: Shape
     answer: Answer
+    source: Any  # what is shown as @context
     link: str
 
     @property
@@ -59,6 +61,7 @@ def read_telling(subscription: Subscription, context: Context) -> Telling:
     notification = wire["notification"]
     endpoint = msgspec.convert(notification["endpoint"], Endpoint)
     answer = answer_to(endpoint.media_type, endpoint.setting("Prefer", ""), geojson=True)
+    own = wire.get("jsonldContext", "")
     shape = Shape(
         form=_FORMS.get(notification.get("format", ""), "normalized"),
         system=notification.get("sysAttrs", False),
@@ -74,7 +77,8 @@ def read_telling(subscription: Subscription, context: Context) -> Telling:
         context=context,
         shape=shape,
         answer=answer,
-        link="" if answer.context_in_body else context_header(context.url or wire.get("@link", "")),
+        source=own or context.source,
+        link="" if answer.context_in_body else context_header(own or context.url or wire.get("@link", "")),
     )
 
 
@@ -98,11 +102,11 @@ def write_notification(
     if telling.answer.media_type == GEO_JSON:
         notification["data"] = {"type": "FeatureCollection", "features": features}
         if telling.answer.context_in_body:
-            notification["data"]["@context"] = telling.context.source
+            notification["data"]["@context"] = telling.source
     elif telling.answer.context_in_body:
         for element in told:
-            element["@context"] = telling.context.source
-        notification["@context"] = telling.context.source
+            element["@context"] = telling.source
+        notification["@context"] = telling.source
     return notification
 
 
@@ -126,7 +130,7 @@ def _write(telling: Telling, one: Happening, linked: Mapping[str, Entity]) -> di
     attributes = {} if notice.deleted else dict(one.entity.attributes)
     if telling.only_changed:
         attributes = {key: attributes[key] for key in notice.changed if key in attributes}
-    attributes |= {key: _nulled(attribute) for key, attribute in gone.items()}
+    attributes |= {key: _nulled(attribute) for key, attribute in _together(gone, attributes).items()}
     told = _written(msgspec.structs.replace(one.entity, attributes=attributes), context, shape)
     if notice.deleted:
         told["deletedAt"] = write_instant(notice.at)
@@ -147,6 +151,17 @@ def _gone(subscription: Subscription, one: Happening) -> Mapping[str, Attribute]
         return {}
     watched = frozenset(subscription.watched)
     return {key: a for key, a in one.entity.attributes.items() if not watched or split_key(key)[0] in watched}
+
+
+def _together(gone: Mapping[str, Attribute], left: Mapping[str, Attribute]) -> Mapping[str, Attribute]:
+    """Where all of several instances of an attribute are gone, the attribute is told as gone, once."""
+    still = {split_key(key)[0] for key in left}
+    names = Counter(split_key(key)[0] for key in gone)
+    found: dict[str, Attribute] = {}
+    for key, attribute in gone.items():
+        name = split_key(key)[0]
+        found.setdefault(name if names[name] > 1 and name not in still else key, attribute)
+    return found
 
 
 def _nulled(attribute: Attribute) -> Attribute:
