@@ -16,6 +16,8 @@ def reached(figure: Figure) -> str:
     """How the figure stands to its aim: 1.00 or more is reached."""
     if figure.aim is None:
         return ""
+    if not (figure.aim and figure.value):  # nothing of something unwanted
+        return "1.00" if (figure.value <= figure.aim if figure.least else figure.value >= figure.aim) else "0.00"
     share = figure.aim / figure.value if figure.least else figure.value / figure.aim
     return f"{share:.2f}"
 
