@@ -46,7 +46,7 @@ class Subscribers(Protocol):
 class Webhook(Protocol):
     """HTTP to receivers."""
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> None: ...
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> object: ...
 
 
 class Publisher(Protocol):

@@ -25,9 +25,10 @@ from hutong.connectors.file_drop import FileDrop
 from hutong.connectors.ground import Ground
 from hutong.connectors.mapping import by_connector, compile_sources, entity_types
 from hutong.connectors.mapping import check as check_sources
+from hutong.connectors.mqtt import MqttSender
 from hutong.connectors.plans import compile_simulations
 from hutong.connectors.simulation import Simulations
-from hutong.connectors.webhook import AddressGuard, WebhookSender
+from hutong.connectors.webhook import AddressGuard, Target, WebhookSender
 from hutong.engines.sense import declarations as sense_declarations
 from hutong.engines.sense.amend import AmendHandler
 from hutong.engines.sense.changes import Locate
@@ -174,6 +175,7 @@ class Runtime:
             stores.database, ledger, stores.ledger, clock, self._handlers(ids, locate), stores.outbox.committed
         )
         self.webhook = WebhookSender(AddressGuard(settings.allow_notify, loopback=settings.open))
+        self.publisher = MqttSender(self._broker)
         self.transports: dict[str, Transport] = {}
         self.dispatcher = Dispatcher(
             stores.outbox,
@@ -308,6 +310,7 @@ class Runtime:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
             self.webhook.close()
+            await self.publisher.close()
 
     def identify(self, authorization: str) -> Actor:
         """The actor behind an Authorization header."""
@@ -322,6 +325,10 @@ class Runtime:
                 fix="send `Authorization: Bearer ht_…`",
             )
         return self.stores.tokens.verify(token.strip())
+
+    async def _broker(self, host: str, port: int) -> str:
+        """The address of a broker that may be published to; guarded as receivers of webhooks are."""
+        return (await self.webhook.guard.resolve(Target(False, host, port, host, "/")))[0]
 
     def _as_now(self, actor: Actor) -> Actor:
         """An actor of the past as it stands now. Raises NotAuthenticated when no token speaks for it any more."""

@@ -15,8 +15,8 @@ from hutong.api.ngsi_ld_messages import keep_encoded_slashes, ngsi_problem
 from hutong.api.ngsi_ld_registry import NgsiLdRegistry
 from hutong.api.ngsi_ld_subscriptions import NgsiLdSubscriptions
 from hutong.api.ngsi_ld_temporal import NgsiLdTemporal
-from hutong.api.outbox import OutboxRoutes
 from hutong.api.notifications import Notifications
+from hutong.api.outbox import OutboxRoutes
 from hutong.api.short_way import short_way
 from hutong.cli.runtime import Runtime
 from hutong.engines.sense.subscriptions import KIND
