@@ -52,6 +52,7 @@ class World:
             core.entities,
             core.alerts,
             core.documents,
+            core.past,
             core.lake,
             core.writer,
             self.access,
