@@ -56,6 +56,7 @@ def faults_of(text: str, wants: ValueType | Column | None = None, history: bool 
         ("speed / speed", NUMBER, "C62"),
         ("speed / temp", NUMBER, ""),
         ("convert(speed, 'MTS') - limit", NUMBER, "MTS"),
+        ("as_unit(speed * 0.5, 'KGM')", NUMBER, "KGM"),
         ("speed > 50 and temp < weight", BOOLEAN, ""),
         ("at - '2026-05-01T00:00:00+08:00'", NUMBER, "SEC"),
         ("case status when 'a' then speed when 'b' then null else 0 end", NUMBER, "KMH"),
@@ -101,6 +102,7 @@ def test_types_and_units(text: str, kind: ValueType, unit: str) -> None:
         ("speed > temp", "unit", ["speed (number, KMH), temp (number, CEL)", "values of one quantity"]),
         ("speed + limit", "unit", ["write convert(limit, 'KMH')"]),
         ("share > free / total", "unit", ["write convert(free / total, 'P1')"]),
+        ("as_unit(speed, 'KILO')", "unit", ["not a known unit code"]),
         ("convert(temp, 'KMH')", "unit", ["temperature cannot be given as speed"]),
         ("convert(weight, 'KGM')", "unit", ["its unit is not known"]),
         ("rate(free) < 0", "history", ["not known here"]),
@@ -233,7 +235,17 @@ def test_sql_names_columns_as_told() -> None:
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_each_function_is_everywhere(name: str) -> None:
-    written_out = ("round to", "convert", "previous", "rate", "names_of_greatest", "scale", "class_of", "limit_of")
+    written_out = (
+        "round to",
+        "convert",
+        "as_unit",
+        "previous",
+        "rate",
+        "names_of_greatest",
+        "scale",
+        "class_of",
+        "limit_of",
+    )
     if name not in written_out:  # in terms of others
         assert name in POLARS
         assert name in PYTHON

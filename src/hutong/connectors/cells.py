@@ -61,12 +61,19 @@ class Cells:
         self.columns: set[str] = set()
         self.checks: list[Check] = []
 
-    def template(self, text: str, where: str, label: str, required: bool = False) -> pl.Expr:
-        """`urn:{column}` filled in, missing when a column is. `required`: that is told, and it must name a column."""
+    def template(self, text: str, where: str, label: str, required: bool = False, constant: bool = False) -> pl.Expr:
+        """`urn:{column}` filled in, missing when a column is. `required`: that is told.
+
+        It must name a column then, unless `constant` says that all rows may have the same.
+        """
         parts = _PLACEHOLDER.split(text)
         names = parts[1::2]
         self.columns |= set(names)
-        if (required and text and not names) or "{" in "".join(parts[::2]) or "}" in "".join(parts[::2]):
+        if (
+            (required and text and not names and not constant)
+            or "{" in "".join(parts[::2])
+            or "}" in "".join(parts[::2])
+        ):
             self._faults.add(
                 "no-template",
                 f"`{label}` is no template over columns",

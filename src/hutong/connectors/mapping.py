@@ -72,7 +72,8 @@ class Source:
         self._where = partial(pack.where, file, "source", name)
         self._check(entity)
         cells = Cells(self._faults, declaration.zone, declaration.format)
-        self._id = cells.template(declaration.id, self._where("id"), "id", required=True)
+        series = bool(declaration.at)  # a file may be the history of one thing
+        self._id = cells.template(declaration.id, self._where("id"), "id", required=True, constant=series)
         if _WHOLE.fullmatch(declaration.id):
             cells.uri(declaration.id[1:-1], "id")
         self._needed = frozenset(cells.columns)

@@ -22,6 +22,8 @@ from hutong.kernel.clock import DAY, HOUR, moment
 from hutong.kernel.place import Floats
 
 OUTAGE: Final = 2 * HOUR
+COUNTERS_BEGAN: Final = (date(2024, 1, 1) - date(1970, 1, 1)).days * 24
+"""The local hour at which counters of demonstrations stood at nothing."""
 SILENT_SINCE: Final = 3 * HOUR
 """How long silent things have been so at least, when everything starts."""
 
@@ -56,6 +58,7 @@ class Things:
         self._shift = np.clip(chance.normal(0, 0.5, count), -1, 1) * HOUR
         self._swing, self._level = chance.uniform(0.85, 1.1, count), chance.normal(0, 0.04, count)
         self._bounds = self._bounded()
+        self._sums: dict[str, list[float]] = {}  # of counters: the shares of all hours before each hour
 
     def place(self, thing: int) -> Spot | None:
         """Where a thing stands; None where that is not known."""
@@ -78,13 +81,17 @@ class Things:
     def _values(
         self, key: str, series: SeriesDeclaration, hour: int, at: Integers, chance: np.random.Generator
     ) -> Floats:
+        low, high = (bound[:, None] for bound in self._bounds[key])
+        if series.counter:
+            hours, shares = self._counted(key, series, at - self._shift[:, None])
+            counted: Floats = np.round(low * hours + (high - low) * shares, 1)
+            return counted
         shares = self._profile(series, at - self._shift[:, None])
         shares = 0.5 + (shares - 0.5) * self._swing[:, None] + self._level[:, None]
         before, after = self._drift(key, hour), self._drift(key, hour + 1)
         share_of_hour = (at - hour * HOUR) / HOUR
         drift = before[:, None] * (1 - share_of_hour) + after[:, None] * share_of_hour
         shares = np.clip(shares + series.noise * (drift + chance.normal(0, 0.25, at.shape)), 0, 1)
-        low, high = (bound[:, None] for bound in self._bounds[key])
         faulty = chance.random(at.shape) < series.fault
         span = high - low
         values: Floats = np.where(faulty, high + span * chance.uniform(0.02, 0.2, at.shape), low + shares * span)
@@ -103,6 +110,18 @@ class Things:
         whole = np.floor(local).astype(np.int64)
         found: Floats = table[whole - base] + (table[whole + 1 - base] - table[whole - base]) * (local - whole)
         return found
+
+    def _counted(self, key: str, series: SeriesDeclaration, at: Floats) -> tuple[Floats, Floats]:
+        """Hours since counters began, and the sum of the shares that the clock asks for since then."""
+        offset = moment(int(at.flat[0])).astimezone(self._zone).utcoffset() or timedelta()
+        local = (at + offset / timedelta(microseconds=1)) / HOUR - COUNTERS_BEGAN
+        whole = np.floor(local).astype(np.int64)
+        sums = self._sums.setdefault(key, [0.0])
+        while len(sums) <= int(whole.max()) + 1:
+            sums.append(sums[-1] + self._share(series, COUNTERS_BEGAN + len(sums) - 1))
+        table = np.array(sums)
+        found: Floats = table[whole] + (table[whole + 1] - table[whole]) * (local - whole)
+        return local, found
 
     def _share(self, series: SeriesDeclaration, local_hour: int) -> float:
         day = date(1970, 1, 1) + timedelta(days=local_hour // 24)

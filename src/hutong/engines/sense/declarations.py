@@ -92,7 +92,11 @@ class SourceDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
     ] = field(default_factory=list)
     encoding: Annotated[Literal["utf-8", "gb18030"], Meta(description="the encoding of its texts")] = "utf-8"
     id: Annotated[
-        str, Meta(description="template of the entity id over columns: `urn:ngsi-ld:OffStreetParking:{place_id}`")
+        str,
+        Meta(
+            description="template of the entity id over columns: `urn:ngsi-ld:OffStreetParking:{place_id}`; where "
+            "there is an `at`, all rows may be of one thing"
+        ),
     ] = ""
     set: Annotated[
         dict[str, str | list[str]],
@@ -334,6 +338,13 @@ class SeriesDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
         Annotated[list[float], Meta(min_length=24, max_length=24)] | None,
         Meta(description="the same for days off; as on working days when absent"),
     ] = None
+    counter: Annotated[
+        bool,
+        Meta(
+            description="whether it only goes up, as a meter does: `low` and `high` are then what an hour adds at "
+            "least and at most; without noise"
+        ),
+    ] = False
     noise: Annotated[float, Meta(ge=0, le=1, description="standard deviation as a share of the range")] = 0.05
     fault: Annotated[float, Meta(ge=0, le=1, description="share of the readings that lie above the range")] = 0.0
 

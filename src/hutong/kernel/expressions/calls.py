@@ -313,6 +313,16 @@ def _convert(x: Node, code: Node) -> Node:
     return replace(x, unit=str(code.value))
 
 
+def _as_unit(x: Node, code: Node) -> Node:
+    assert isinstance(code, Literal)
+    try:
+        return replace(as_number(x), unit=unit(str(code.value)).code)
+    except InvalidInput as error:
+        raise Refused(
+            "unit", error.fault.what, seen=error.fault.seen, allowed=error.fault.allowed, fix=error.fault.fix
+        ) from None
+
+
 def _names_of_greatest(*pairs: Node) -> Node:
     """The names of the greatest, each behind a comma, the first comma cut off."""
     greatest, none = call("greatest", *pairs[::2]), Literal("", ValueType.TEXT)
@@ -330,5 +340,6 @@ _REWRITTEN: Final[dict[str, Callable[..., Node | None]]] = {
     "ceil": _same_if_whole,
     "round to": _round_to,
     "convert": _convert,
+    "as_unit": _as_unit,
     "names_of_greatest": _names_of_greatest,
 }
