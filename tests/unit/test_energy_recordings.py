@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from hutong.connectors.tables import read_table
-from tests.unit.test_mapping import packaged, sources
+from tests.declared import packaged, sources
 
 pytestmark = pytest.mark.unit
 
