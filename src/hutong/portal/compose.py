@@ -6,6 +6,7 @@ import msgspec
 
 from hutong.engines.sense.declarations import AlertsFile, EntitiesFile, SimulateFile, SourcesFile
 from hutong.kernel.clock import duration
+from hutong.kernel.expressions.scales import NO_SCALES, ScalesFile, scales_of
 from hutong.kernel.mission import Mission
 from hutong.kernel.packs import City as LoadedCity
 from hutong.kernel.packs import Pack, Packs
@@ -21,7 +22,7 @@ def platforms(packs: Packs, mission: Mission) -> tuple[Platform, ...]:
 def platform(pack: Pack, mission: Mission) -> Platform:
     files = {type(file): file for file in pack.files.values()}
     entities, sources = files.get(EntitiesFile), files.get(SourcesFile)
-    alerts, views = files.get(AlertsFile), files.get(ViewsFile)
+    alerts, views, scales = files.get(AlertsFile), files.get(ViewsFile), files.get(ScalesFile)
     types = tuple(
         ThingType(name, declared, silent_after(sources, name))
         for name, declared in (entities.entity.items() if isinstance(entities, EntitiesFile) else ())
@@ -37,6 +38,7 @@ def platform(pack: Pack, mission: Mission) -> Platform:
         else {},
         figures=views.figure if isinstance(views, ViewsFile) else {},
         colours=views.colour if isinstance(views, ViewsFile) else {},
+        scales=scales_of(scales) if isinstance(scales, ScalesFile) else NO_SCALES,
         simulated=SimulateFile in files,
     )
 

@@ -13,6 +13,7 @@ from hutong.engines.sense.ports import Aggregation, Alert, AlertQuery, Entity, E
 from hutong.kernel import mission
 from hutong.kernel.access import Actor
 from hutong.kernel.clock import Clock
+from hutong.kernel.expressions import NO_SCALES, Scales
 from hutong.kernel.packs import Text
 from hutong.portal.declarations import ColourDeclaration, FigureDeclaration
 from hutong.portal.words import Language
@@ -41,6 +42,7 @@ class Platform:
     alerts: Mapping[str, AlertDeclaration] = field(default_factory=dict)
     figures: Mapping[str, FigureDeclaration] = field(default_factory=dict)
     colours: Mapping[str, ColourDeclaration] = field(default_factory=dict)
+    scales: Scales = NO_SCALES
     simulated: bool = False
 
     def text(self, lang: Language, *path: str) -> Text:

@@ -31,6 +31,7 @@ class Reading:
     observed_at: int | None = None
     numeric: bool = False
     colour: str = ""
+    why: str = ""
 
 
 def colour(seen: Thing, platform: Platform) -> str:
@@ -49,7 +50,9 @@ def reading(
     label, numeric = platform.label(kind.name, name, lang), declared.type in ("number", "integer")
     observed_at = attribute.observed_at if attribute else None
     if attribute is None or attribute.value is None or (silent and observed_at == seen.observed_at):
-        return Reading(name, label, MISSING, missing=True, numeric=numeric, observed_at=observed_at)
+        gap = platform.scales.gap(declared.derive, seen.observed_at or 0) if declared.derive else None
+        why = "" if gap is None else gap.zh if lang == "zh" else gap.en
+        return Reading(name, label, MISSING, missing=True, numeric=numeric, observed_at=observed_at, why=why)
     text, symbol = written(attribute.value, declared)
     if declared.values:
         text = platform.text(lang, "entity", kind.name, "property", name, "values", text).name

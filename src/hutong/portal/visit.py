@@ -13,6 +13,7 @@ from litestar.template.base import csrf_token
 
 from hutong.engines.sense.ports import Alert
 from hutong.kernel.access import Actor
+from hutong.kernel.clock import moment
 from hutong.portal import figures
 from hutong.portal.assets import built
 from hutong.portal.board import Board, Boards
@@ -89,6 +90,9 @@ class Visit:
 
     def short(self, at: int) -> str:
         return figures.short(at, self.now, self.site.portal.city.zone, self.lang)
+
+    def day(self, at: int) -> str:
+        return figures.day(moment(at).astimezone(self.site.portal.city.zone), self.lang)
 
     def ago(self, at: int) -> str:
         return figures.ago(at, self.now, self.lang)

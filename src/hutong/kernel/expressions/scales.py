@@ -37,6 +37,7 @@ The table in force at the time of observation counts, from its `from` until its 
 that is not known says so by `unknown`, a text in both languages: what it would give is missing then, never guessed.
 """
 
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -141,6 +142,7 @@ Dated: TypeAlias = ScaleDeclaration | ClassDeclaration | LimitDeclaration
 Where: TypeAlias = Callable[..., str]
 CALLS: Final[Mapping[str, str]] = {"scale": "scale", "class_of": "class", "limit_of": "limit"}
 """The functions that look something up, and the tables of scales.toml in which they do."""
+_LOOKUPS: Final = re.compile(rf"\b({'|'.join(CALLS)})\('([^']+)'")
 
 
 class Period(Struct, frozen=True):
@@ -170,8 +172,22 @@ class Scales:
                 return table
         return None
 
-    def __bool__(self) -> bool:
-        return any(self._declared.values())
+    def sources(self) -> Sequence[tuple[DatedTable, Period]]:
+        """One table of each source and time of force, oldest first; those not recorded each for itself."""
+        found: dict[tuple[int, str], tuple[DatedTable, Period]] = {}
+        for declarations in self._declared.values():
+            for one in declarations.values():
+                for table, period in periods(one):
+                    reason = table.unknown.en if table.unknown else ""
+                    found.setdefault((period.begin, table.source + reason), (table, period))
+        return [found[key] for key in sorted(found)]
+
+    def gap(self, expression: str, at: int) -> Bilingual | None:
+        """Why a lookup in an expression gives nothing at an instant, where its table is not recorded."""
+        for call, name in _LOOKUPS.findall(expression):
+            if self.find(call, name) and (table := self.in_force(call, name, at)) and table.unknown:
+                return table.unknown
+        return None
 
 
 def periods(declared: Dated) -> Iterator[tuple[DatedTable, Period]]:
