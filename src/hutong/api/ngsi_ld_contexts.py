@@ -141,6 +141,7 @@ class NgsiLdContexts:
             raise InvalidInput("only a cached @context is reloaded", where="reload", seen=id_, allowed="its address")
         else:
             await self._engine.drop_document(actor, http.tenant(request), "context", id_)
+            self._library.forget(id_)
         self._contexts.forget()
         return http.empty(request)
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Literal, Protocol, TypeAlias
 from urllib.parse import quote
 
+import msgspec
 from litestar import Router, delete, get, patch, post
 
 from hutong.api import ngsi_ld_messages as http
@@ -18,6 +19,7 @@ from hutong.kernel.outbox import ChannelState
 from hutong.standards.ngsi_ld.contexts import Context, Contexts
 from hutong.standards.ngsi_ld.entities import context_of, decode
 from hutong.standards.ngsi_ld.errors import InvalidRequest, TooManyResults
+from hutong.standards.ngsi_ld.headers import LD_JSON
 from hutong.standards.ngsi_ld.parameters import Parameters
 from hutong.standards.ngsi_ld.query import LIMIT_DEFAULT, LIMIT_MAX, OFFSET_MAX
 from hutong.standards.ngsi_ld.subscription_answers import write_subscription
@@ -51,7 +53,7 @@ class Subscribers(Protocol):
 
 
 class NgsiLdSubscriptions:
-    """Creating, changing, listing and deleting subscriptions."""
+    """Creating, changing, listing and deleting subscriptions: to changes, or to context sources (5.11, 6.12, 6.13)."""
 
     def __init__(
         self,
@@ -62,23 +64,28 @@ class NgsiLdSubscriptions:
         check: Check,
         clock: Clock,
         ids: Ids,
+        *,
+        sources: bool = False,
     ) -> None:
         self._subscribers, self._contexts, self._address, self._as_told = subscribers, contexts, address, as_told
-        self._check, self._clock, self._ids = check, clock, ids
+        self._check, self._clock, self._ids, self._sources = check, clock, ids, sources
+        self._path = "/csourceSubscriptions" if sources else "/subscriptions"
 
     def __deepcopy__(self, memo: object) -> "NgsiLdSubscriptions":
         return self  # Litestar copies routers with their handlers; the engine behind them is one
 
     def router(self) -> Router:
         """All routes, with errors as NGSI-LD tells them."""
-        one = "/subscriptions/{subscription_id:str}"
+        every, one = self._path, self._path + "/{subscription_id:str}"
+        what, clause = ("context sources", "5.11") if self._sources else ("changes", "5.8")
+        n = (2, 3, 4, 5, 6) if self._sources else (1, 2, 3, 4, 5)
         return http.router(
             [
-                post("/subscriptions", summary="Subscribe (5.8.1)")(self.create),
-                get("/subscriptions", summary="List subscriptions (5.8.4)")(self.listed),
-                get(one, summary="Retrieve a subscription (5.8.3)")(self.retrieve),
-                patch(one, status_code=204, summary="Change a subscription (5.8.2)")(self.update),
-                delete(one, status_code=204, summary="Delete a subscription (5.8.5)")(self.delete),
+                post(every, summary=f"Subscribe to {what} ({clause}.{n[0]})")(self.create),
+                get(every, summary=f"List subscriptions to {what} ({clause}.{n[3]})")(self.listed),
+                get(one, summary=f"Retrieve a subscription to {what} ({clause}.{n[2]})")(self.retrieve),
+                patch(one, status_code=204, summary=f"Change a subscription to {what} ({clause}.{n[1]})")(self.update),
+                delete(one, status_code=204, summary=f"End a subscription to {what} ({clause}.{n[4]})")(self.delete),
             ]
         )
 
@@ -87,12 +94,12 @@ class NgsiLdSubscriptions:
         raw, context = await self._body(request)
         made = f"urn:ngsi-ld:Subscription:{self._ids.new()}"
         one = read_subscription(raw, context, self._contexts, now=self._clock.now(), id_=made)
-        self._check_endpoint(one)
+        self._check_whole(one)
         actor, tenant = actor_of(request), http.tenant(request)
         if not context.url:  # what receivers of plain JSON are told must be to be had somewhere
             one.wire["@link"] = await self._address(actor, tenant, context, str(request.base_url))
         await self._subscribers.subscribe(actor, tenant, one, "new")
-        return http.made(request, f"{PATH}/subscriptions/{quote(one.id, safe=':')}")
+        return http.made(request, f"{PATH}{self._path}/{quote(one.id, safe=':')}")
 
     async def update(self, request: Call) -> Empty:
         http.parameters(request, frozenset())
@@ -100,7 +107,7 @@ class NgsiLdSubscriptions:
         actor, tenant = actor_of(request), http.tenant(request)
         known = await self._subscribers.one(actor, tenant, _id(request))
         changed = read_fragment(raw, known.subscription, context, self._contexts, now=self._clock.now())
-        self._check_endpoint(changed)
+        self._check_whole(changed)
         await self._subscribers.subscribe(actor, tenant, changed, "known")
         return http.empty(request)
 
@@ -118,7 +125,8 @@ class NgsiLdSubscriptions:
         actor, tenant = actor_of(request), http.tenant(request)
         found = await self._subscribers.page(actor, tenant, limit + 1, offset) if limit else []
         told = await self._told(request, found[:limit], context, _system(parameters))
-        links = http.neighbours(request, limit, offset, len(found) > limit, answer)
+        hinted = msgspec.structs.replace(answer, media_type=LD_JSON)  # as the standard's examples do
+        links = http.neighbours(request, limit, offset, len(found) > limit, hinted)
         reply = http.reply_json(request, told, answer, context, *links)
         if count:
             reply.headers["NGSILD-Results-Count"] = str(await self._subscribers.count(actor, tenant))
@@ -129,7 +137,9 @@ class NgsiLdSubscriptions:
         await self._subscribers.unsubscribe(actor_of(request), http.tenant(request), _id(request))
         return http.empty(request)
 
-    def _check_endpoint(self, one: Subscription) -> None:
+    def _check_whole(self, one: Subscription) -> None:
+        if "temporalQ" in one.wire and not self._sources:
+            raise InvalidInput("changes happen now", where="temporalQ", fix="leave it out")
         uri: str = one.wire["notification"]["endpoint"]["uri"]
         if uri.lower().startswith("http"):
             self._check(uri, "notification.endpoint.uri")

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
+from hutong.api.courier import Courier, Publisher, Webhook
 from hutong.engines.sense.ports import Entity
 from hutong.engines.sense.subscriptions import KIND, Kept, Notice, read_channel, read_notice
 from hutong.kernel.access import Actor
@@ -23,7 +24,6 @@ ENTITIES_MAX: Final = 100  # in one notification of changes
 CURRENT_MAX: Final = 1_000  # in one periodic notification
 TELLINGS_KEPT_MAX: Final = 10_000
 CHANNELS_KEPT_MAX: Final = 20_000
-TIMEOUT_S: Final = 10.0
 _MILLISECOND: Final = 1_000
 
 
@@ -41,18 +41,6 @@ class Subscribers(Protocol):
     async def linked(self, actor: Actor, tenant: str, ids: Collection[str], /) -> list[Entity]: ...
 
     async def states(self, subscriptions: Iterable[Kept], /) -> Mapping[str, ChannelState]: ...
-
-
-class Webhook(Protocol):
-    """HTTP to receivers."""
-
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> object: ...
-
-
-class Publisher(Protocol):
-    """MQTT to receivers' brokers."""
-
-    async def publish(self, url: str, payload: bytes, *, qos: int, version: Any, content_type: str) -> None: ...
 
 
 class _Group(NamedTuple):
@@ -80,7 +68,7 @@ class Notifications:
         self, subscribers: Subscribers, contexts: Contexts, webhook: Webhook, publisher: Publisher, clock: Clock
     ) -> None:
         self._subscribers, self._contexts, self._clock = subscribers, contexts, clock
-        self._webhook, self._publisher = webhook, publisher
+        self._courier = Courier(webhook, publisher)
         self._tellings: OrderedDict[str, tuple[int, Telling]] = OrderedDict()
         self._told_at, self._failed_at = _Memory(), _Memory()
         self._fresh: OrderedDict[str, tuple[int, int]] = OrderedDict()  # told last: when, and how many parcels
@@ -159,7 +147,7 @@ class Notifications:
             notification = write_notification(
                 telling, happenings, linked, id_=f"urn:ngsi-ld:Notification:{name}", at=at
             )
-            await self._deliver(kept.tenant, telling, notification)
+            await self._courier.deliver(kept.tenant, telling, notification)
             self._told_at.note(channel, at)
             self._failed_at.pop(channel, None)
 
@@ -183,26 +171,6 @@ class Notifications:
             edge = await self._subscribers.linked(actor, tenant, links_of(edge) - linked.keys())
             linked |= {entity.id: entity for entity in edge}
         return linked
-
-    async def _deliver(self, tenant: str, telling: Telling, notification: Mapping[str, Any]) -> None:
-        endpoint = telling.endpoint
-        headers = {"Content-Type": telling.answer.media_type}
-        if telling.link:
-            headers["Link"] = telling.link
-        if tenant:
-            headers["NGSILD-Tenant"] = tenant
-        headers |= {pair.key: pair.value for pair in endpoint.receiverInfo}
-        if endpoint.scheme in ("http", "https"):
-            timeout_s = endpoint.timeout / 1_000 if endpoint.timeout else TIMEOUT_S
-            await self._webhook.post(endpoint.uri, msgspec.json.encode(notification), headers, timeout_s)
-        else:
-            await self._publisher.publish(
-                endpoint.uri,
-                msgspec.json.encode({"metadata": headers, "body": notification}),
-                qos=int(endpoint.setting("MQTT-QoS", "0")),
-                version=endpoint.setting("MQTT-Version", "mqtt5.0"),
-                content_type="application/json",
-            )
 
 
 def _groups(parcels: Sequence[Parcel], *, throttled: bool) -> Iterator[_Group]:

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from hutong.api.source_notices import SourceNotices
 from hutong.cli.composition import Composition
 from hutong.cli.reckoning import Reckoning
 from hutong.cli.sources import running_sources
@@ -81,7 +82,6 @@ SWITCH_INTERVAL_S = 0.001
 PULSE_S = 0.5
 HISTORY_PAGE = 20_000
 PACKS_SETTING = "packs"
-IDENTITY_SETTING = "identity"
 CITY_FILE = "city"
 GARBAGE_THRESHOLD = 200_000
 
@@ -165,11 +165,12 @@ class Runtime:
         self.followers = Followers()
         self.stores = stores = Stores(settings, clock, ids)
         self._remember_packs()
-        self.identity = self._identify_self()
         locate = locate_in(city)
         self.kept = DocumentHandler(stores.documents, clock, self.code)
         self.subscriptions = Subscriptions(stores.documents, stores.outbox)
-        self.kept.listeners.append(self.subscriptions.heard)
+        self.source_notices = SourceNotices(stores.documents, stores.outbox, clock)
+        self.kept.listeners += (self.subscriptions.heard, self.source_notices.heard)
+        self.kept.reactions.append(self.source_notices.react)
         ledger = Ledger(stores.ledger, stores.database.lane)
         self.writer = Writer(
             stores.database, ledger, stores.ledger, clock, self._handlers(ids, locate), stores.outbox.committed
@@ -282,6 +283,7 @@ class Runtime:
     def pulse(self) -> None:
         """Everything that is due now by the clock."""
         self.upkeep.pulse()
+        self.source_notices.pulse(self.ask)
         self._save_access_log()
 
     def close(self) -> None:
@@ -346,13 +348,6 @@ class Runtime:
             raise DeclarationFaults(faults)
         kept |= {pack.name: remembered(pack) for pack in self.packs}
         self.stores.database.keep_setting(PACKS_SETTING, msgspec.json.encode(kept).decode())
-
-    def _identify_self(self) -> str:
-        """A name for these data, given once, by which servers tell one another apart."""
-        if (known := self.stores.database.setting(IDENTITY_SETTING)) is None:
-            known = self.ids.new()
-            self.stores.database.keep_setting(IDENTITY_SETTING, known)
-        return known
 
     def _simulations(self, types: Mapping[str, EntityDeclaration]) -> Simulations:
         geojson = self.city.districts() if self.city is not None else None

@@ -8,6 +8,7 @@ from litestar import Litestar, Request, Response, Router, get
 
 from hutong.api.alerts import AlertRoutes
 from hutong.api.app import actor_of, answer_heads, application, problem
+from hutong.api.courier import Courier
 from hutong.api.ngsi_ld import NgsiLd
 from hutong.api.ngsi_ld_contexts import NgsiLdContexts
 from hutong.api.ngsi_ld_messages import PATH as NGSI_LD
@@ -18,11 +19,14 @@ from hutong.api.ngsi_ld_temporal import NgsiLdTemporal
 from hutong.api.notifications import Notifications
 from hutong.api.outbox import OutboxRoutes
 from hutong.api.short_way import short_way
+from hutong.api.source_notices import KIND as SOURCES
+from hutong.api.source_notices import SourceNotifications
 from hutong.cli.runtime import Runtime
 from hutong.engines.sense.subscriptions import KIND
 from hutong.kernel.access import Actor
 from hutong.kernel.ids import secret
 from hutong.kernel.mission import read_mission
+from hutong.kernel.outbox import ChannelState
 from hutong.portal import compose
 from hutong.portal.ports import Portal
 from hutong.portal.routes import pages
@@ -30,6 +34,7 @@ from hutong.standards.ngsi_ld.contexts import Contexts
 from hutong.standards.ngsi_ld.library import Files, Library, NoFiles
 
 SECRET_FILE = "portal.secret"
+IDENTITY_SETTING = "identity"
 MACHINE_PATHS = ("/ngsi-ld", "/health", "/api")
 
 
@@ -51,20 +56,36 @@ def web(runtime: Runtime, files: Files | None = None) -> Litestar:
     subscribers = runtime.sense.subscribers
     told = Notifications(subscribers, contexts, runtime.webhook, runtime.publisher, runtime.clock)
     runtime.transports[KIND] = told
+    sources = runtime.sense.source_subscribers
+    runtime.transports[SOURCES] = SourceNotifications(
+        runtime.sense,
+        runtime.source_notices,
+        sources,
+        contexts,
+        Courier(runtime.webhook, runtime.publisher),
+        runtime.clock,
+    )
     check = runtime.webhook.guard.check
     others = [
         NgsiLdTemporal(runtime.sense.chronicle, contexts, runtime.clock, runtime.settings.history_page).router(),
         NgsiLdSubscriptions(
             subscribers, contexts, hosted.address, told.as_told, check, runtime.clock, runtime.ids
         ).router(),
+        NgsiLdSubscriptions(
+            sources, contexts, hosted.address, _as_known, check, runtime.clock, runtime.ids, sources=True
+        ).router(),
         hosted.router(),
-        NgsiLdRegistry(runtime.sense, contexts, runtime.clock, runtime.ids, runtime.identity).router(),
+        NgsiLdRegistry(runtime.sense, contexts, runtime.clock, runtime.ids, _kept_identity(runtime)).router(),
     ]
     site = _site(runtime, [ngsi_ld.router(), *others])
     whole = keep_encoded_slashes(site.asgi_handler)
     short = short_way(whole, ngsi_ld.short_routes(), "entity_id", runtime.identify, ngsi_problem)
     site.asgi_handler = answer_heads(short)
     return site
+
+
+def _as_known(_: str, state: ChannelState | None) -> ChannelState | None:
+    return state
 
 
 def _kept_context(runtime: Runtime, tenant: str, id: str) -> bytes | None:
@@ -114,6 +135,15 @@ def portal(runtime: Runtime) -> Portal:
         may_handle=may_handle,
         csrf_secret=_kept_secret(runtime.settings.data),
     )
+
+
+def _kept_identity(runtime: Runtime) -> str:
+    """A name for these data, given once, by which servers tell one another apart."""
+    database = runtime.stores.database
+    if (known := database.setting(IDENTITY_SETTING)) is None:
+        known = runtime.ids.new()
+        database.keep_setting(IDENTITY_SETTING, known)
+    return known
 
 
 def _kept_secret(data: Path) -> str:

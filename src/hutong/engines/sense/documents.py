@@ -82,6 +82,9 @@ class DocumentStore(Protocol):
     def number(self, tx: Transaction, tenant: str, kind: str) -> int:
         """How many there are, seen from within the transaction."""
 
+    def page(self, tx: Transaction, tenant: str, kind: str, limit: int, offset: int = 0) -> list[Document]:
+        """In order of creation, seen from within the transaction."""
+
     def save(self, tx: Transaction, documents: Iterable[Document]) -> None: ...
 
     def delete(self, tx: Transaction, tenant: str, kind: str, id: str) -> bool:
@@ -99,7 +102,13 @@ class DocumentStore(Protocol):
 
 
 Listener: TypeAlias = Callable[[str, str, str], None]
-"""Told (kind, tenant, id) after commit when a document was kept or dropped; it runs on the writer's thread."""
+"""Told (kind, tenant, id), on the writer's thread, that a document was kept or dropped and this committed or undone."""
+Reaction: TypeAlias = Callable[[Transaction, Document | None, Document | None], None]
+"""Called in the append transaction with a document before and after a change, to put what follows from it there too.
+
+What it remembers of this beside the store is to be looked at again when listeners are told, which they are of what was
+rolled back too.
+"""
 
 
 class DocumentHandler:
@@ -111,6 +120,7 @@ class DocumentHandler:
         self._store, self._clock, self._city = store, clock, city
         self._touched: dict[tuple[str, str, str], None] = {}
         self.listeners: list[Listener] = []
+        self.reactions: list[Reaction] = []
 
     def weight(self, command: Any) -> int:
         return 1
@@ -128,7 +138,7 @@ class DocumentHandler:
                 listener(*one)
 
     def rolled_back(self) -> None:
-        self._touched = {}
+        self.committed()
 
     def handle(
         self, tx: Transaction, requests: Sequence[Request], emit: Callable[[Event], Position]
@@ -143,8 +153,7 @@ class DocumentHandler:
                 outcome = self._keep(tx, command)
                 told, at = msgspec.msgpack.encode(outcome), outcome
             else:
-                if not self._store.delete(tx, command.tenant, command.kind, command.id):
-                    raise missing(command.kind, command.id)
+                self._drop(tx, command)
                 kind, told, at = DROPPED, msgspec.msgpack.encode(command), command
         except HutongError as error:
             return error
@@ -180,7 +189,19 @@ class DocumentHandler:
         created_at = known.created_at if known is not None else now
         kept = msgspec.structs.replace(document, created_at=created_at, modified_at=now)
         self._store.save(tx, [kept])
+        self._react(tx, known, kept)
         return kept
+
+    def _drop(self, tx: Transaction, command: DropDocument) -> None:
+        known = self._store.load(tx, command.tenant, command.kind, command.id)
+        if known is None:
+            raise missing(command.kind, command.id)
+        self._store.delete(tx, command.tenant, command.kind, command.id)
+        self._react(tx, known, None)
+
+    def _react(self, tx: Transaction, before: Document | None, after: Document | None) -> None:
+        for reaction in self.reactions:
+            reaction(tx, before, after)
 
 
 def missing(kind: str, id: str) -> NotFound:

@@ -39,7 +39,7 @@ from hutong.engines.sense.ports import (
 )
 from hutong.engines.sense.relations import relations, subscribed
 from hutong.engines.sense.sight import Sight
-from hutong.engines.sense.subscribers import AsNow, Subscribers
+from hutong.engines.sense.subscribers import SUBSCRIPTION_KINDS, AsNow, Subscribers
 from hutong.engines.sense.subscriptions import Subscriptions
 from hutong.kernel.access import Access, Actor
 from hutong.kernel.commands import Request
@@ -81,8 +81,11 @@ class SenseEngine:
         self._subscriptions, self._outbox = subscriptions, outbox
         self._sight = Sight(overlays, access, locate)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
-        self.subscribers = Subscribers(
-            subscriptions, documents, entities, outbox, writer, access, self._sight, as_now, self._off
+        self.subscribers, self.source_subscribers = (
+            Subscribers(
+                subscriptions, documents, entities, outbox, writer, access, self._sight, as_now, self._off, kind
+            )
+            for kind in SUBSCRIPTION_KINDS
         )
         self.chronicle = Chronicle(entities, past, history, writer, access, self._sight, self._off)
         for overlay in overlays.values():

@@ -5,7 +5,15 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from hutong.engines.sense.documents import RULES, Document, DocumentStore, DropDocument, KeepDocument, missing
+from hutong.engines.sense.documents import (
+    RULES,
+    Document,
+    DocumentKind,
+    DocumentStore,
+    DropDocument,
+    KeepDocument,
+    missing,
+)
 from hutong.engines.sense.ports import Entity, EntityQuery, EntityStore
 from hutong.engines.sense.sight import Sight
 from hutong.engines.sense.subscriptions import (
@@ -24,6 +32,7 @@ from hutong.kernel.errors import NotAuthenticated
 from hutong.kernel.outbox import ChannelState, DropChannel, OutboxStore
 from hutong.kernel.writer import Writer
 
+SUBSCRIPTION_KINDS: Final[tuple[DocumentKind, DocumentKind]] = (KIND, "registration_subscription")
 PAGE: Final = 1_000
 CURRENT_MAX: Final = 10_000  # entities in one periodic notification
 
@@ -34,7 +43,7 @@ Off: TypeAlias = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
 class Subscribers:
-    """Who subscribes to what, and how telling them fares."""
+    """Who subscribes to what, and how telling them fares: to changes, or, by `kind`, to registrations of sources."""
 
     def __init__(
         self,
@@ -47,7 +56,9 @@ class Subscribers:
         sight: Sight,
         as_now: AsNow,
         off: Off,
+        kind: DocumentKind = KIND,
     ) -> None:
+        self._kind = kind
         self._index, self._documents, self._entities, self._outbox = subscriptions, documents, entities, outbox
         self._writer, self._access, self._sight, self._as_now, self._off = writer, access, sight, as_now, off
 
@@ -60,37 +71,37 @@ class Subscribers:
 
         Raises AccessDenied, also for one that asks by what the actor may not see; AlreadyExists, NotFound, TooLarge.
         """
-        self._access.require(actor, RULES[KIND].write, tenant=tenant, what=subscription.id)
-        for query in queries(tenant, subscription):
+        self._access.require(actor, RULES[self._kind].write, tenant=tenant, what=subscription.id)
+        for query in queries(tenant, subscription) if self._kind == KIND else ():
             self._sight.narrow(actor, query)
         body = msgspec.json.encode(subscription)
-        document = Document(tenant=tenant, kind=KIND, id=subscription.id, body=body, owner=actor)
+        document = Document(tenant=tenant, kind=self._kind, id=subscription.id, body=body, owner=actor)
         await self._writer.ask(Request(command=KeepDocument(document=document, only=only), actor=actor.id))
 
     async def unsubscribe(self, actor: Actor, tenant: str, id: str) -> None:
         """Drop a subscription and what waits to be told. Raises AccessDenied, NotFound."""
-        self._access.require(actor, RULES[KIND].write, tenant=tenant, what=id)
-        await self._writer.ask(Request(command=DropDocument(tenant=tenant, kind=KIND, id=id), actor=actor.id))
-        await self._writer.ask(Request(command=DropChannel(channel=channel_of(tenant, id)), actor=actor.id))
+        self._access.require(actor, RULES[self._kind].write, tenant=tenant, what=id)
+        await self._writer.ask(Request(command=DropDocument(tenant=tenant, kind=self._kind, id=id), actor=actor.id))
+        await self._writer.ask(Request(command=DropChannel(channel=channel_of(tenant, id, self._kind)), actor=actor.id))
 
     async def one(self, actor: Actor, tenant: str, id: str) -> Kept:
         """A subscription. Raises AccessDenied, NotFound."""
-        self._access.require(actor, RULES[KIND].read, tenant=tenant, what=id)
-        found: Document | None = await self._off(lambda: self._documents.get(tenant, KIND, id))
+        self._access.require(actor, RULES[self._kind].read, tenant=tenant, what=id)
+        found: Document | None = await self._off(lambda: self._documents.get(tenant, self._kind, id))
         if found is None:
-            raise missing(KIND, id)
+            raise missing(self._kind, id)
         return read_document(found)
 
     async def page(self, actor: Actor, tenant: str, limit: int, offset: int) -> list[Kept]:
         """Subscriptions in order of creation. Raises AccessDenied."""
-        self._access.require(actor, RULES[KIND].read, tenant=tenant)
-        found: list[Document] = await self._off(lambda: self._documents.list(tenant, KIND, limit, offset))
+        self._access.require(actor, RULES[self._kind].read, tenant=tenant)
+        found: list[Document] = await self._off(lambda: self._documents.list(tenant, self._kind, limit, offset))
         return [read_document(document) for document in found]
 
     async def count(self, actor: Actor, tenant: str) -> int:
         """How many subscriptions a tenant has. Raises AccessDenied."""
-        self._access.require(actor, RULES[KIND].read, tenant=tenant)
-        number: int = await self._off(lambda: self._documents.count(tenant, KIND))
+        self._access.require(actor, RULES[self._kind].read, tenant=tenant)
+        number: int = await self._off(lambda: self._documents.count(tenant, self._kind))
         return number
 
     async def states(self, subscriptions: Iterable[Kept]) -> Mapping[str, ChannelState]:

@@ -15,7 +15,7 @@ import msgspec
 
 from hutong.engines.sense.changes import Working, types_of
 from hutong.engines.sense.conditions import pattern, predicate
-from hutong.engines.sense.documents import Document, DocumentStore
+from hutong.engines.sense.documents import Document, DocumentKind, DocumentStore
 from hutong.engines.sense.geometry import admits, geometry_in
 from hutong.engines.sense.overlay import SUSPECT
 from hutong.engines.sense.ports import Attribute, Changed, EntityRow, Filter, GeoFilter
@@ -23,7 +23,7 @@ from hutong.kernel.access import Actor
 from hutong.kernel.outbox import Outbox, Parcel
 from hutong.kernel.transactions import Transaction
 
-KIND: Final = "subscription"
+KIND: Final[DocumentKind] = "subscription"
 log = logging.getLogger(__name__)
 _ENCODER = msgspec.json.Encoder()
 
@@ -72,6 +72,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     expires_at: int | None = None
     interval: int = 0
     throttling: int = 0
+    sources: Filter | None = None  # on properties of context sources
     wire: dict[str, Any] = {}
 
     def holds(self, now: int) -> bool:
@@ -96,17 +97,18 @@ class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """A subscription with whom it belongs to and when it was last written."""
+    """A subscription with whom it belongs to and when it was last written; `kind` is that of its document."""
 
     tenant: str
     subscription: Subscription
     owner: Actor | None
     created_at: int
     modified_at: int
+    kind: str = KIND
 
     @property
     def channel(self) -> str:
-        return channel_of(self.tenant, self.subscription.id)
+        return channel_of(self.tenant, self.subscription.id, self.kind)
 
 
 class Remind(msgspec.Struct, frozen=True, kw_only=True, tag="sense.remind"):
@@ -116,9 +118,9 @@ class Remind(msgspec.Struct, frozen=True, kw_only=True, tag="sense.remind"):
     id: str
 
 
-def channel_of(tenant: str, id: str) -> str:
+def channel_of(tenant: str, id: str, kind: str = KIND) -> str:
     """The outbox channel of a subscription."""
-    return f"{KIND}:{tenant}:{id}"
+    return f"{kind}:{tenant}:{id}"
 
 
 def read_channel(channel: str) -> tuple[str, str]:
@@ -130,7 +132,7 @@ def read_channel(channel: str) -> tuple[str, str]:
 def read_document(document: Document) -> Kept:
     """A kept document as a subscription."""
     subscription = msgspec.json.decode(document.body, type=Subscription)
-    return Kept(document.tenant, subscription, document.owner, document.created_at, document.modified_at)
+    return Kept(document.tenant, subscription, document.owner, document.created_at, document.modified_at, document.kind)
 
 
 class Snapshot:

@@ -8,6 +8,7 @@ import msgspec
 from hutong.engines.sense.conditions import pattern, predicate
 from hutong.engines.sense.geometry import admits, geometry
 from hutong.engines.sense.ports import Attribute, Filter, GeoFilter
+from hutong.engines.sense.subscriptions import Subscription
 from hutong.kernel.errors import HutongError, InvalidInput
 from hutong.standards.ngsi_ld.contexts import Context
 from hutong.standards.ngsi_ld.errors import located
@@ -182,3 +183,17 @@ def _value(member: Any) -> Any:
 def _scope_pattern(scope: str) -> str:
     inner = f"{scope[:-2]}(/.*)?" if scope.endswith("/#") else scope
     return "^" + inner.replace("+", "[^/]+") + "$"
+
+
+def discovery_of(subscription: Subscription) -> Discovery:
+    """Which sources a subscription to context sources is about (clause 5.11.2)."""
+    wanted = tuple(Wanted(one.types, one.ids, "" if one.ids else one.id_pattern) for one in subscription.selectors)
+    return Discovery(
+        wanted=wanted or (Wanted(),),
+        attributes=frozenset(subscription.watched),
+        needed=frozenset(attributes_of(subscription.where)) if subscription.where is not None else frozenset(),
+        where=subscription.sources,
+        geo=subscription.geo,
+        scopes=subscription.scopes,
+        time=read_time(Parameters(subscription.wire.get("temporalQ", {}))),
+    )

@@ -92,6 +92,10 @@ class Library:
         """How often a kept one was used."""
         return self._usages.get(local) or Usage(0)
 
+    def forget(self, local: str) -> None:
+        """A kept one is no more."""
+        self._usages.pop(local, None)
+
     def reload(self, url: str) -> None:
         """Read a cached one again. Raises LdContextNotAvailable, and keeps the old one then."""
         if not is_core_url(url):

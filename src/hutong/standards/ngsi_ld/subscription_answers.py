@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from hutong.engines.sense.ports import AllOf, AnyOf, Compare, Exists, Filter, Range, Scalar
-from hutong.engines.sense.subscriptions import Kept, Subscription
+from hutong.engines.sense.subscriptions import KIND, Kept, Subscription
 from hutong.kernel.errors import HutongError
 from hutong.kernel.outbox import ChannelState
 from hutong.standards.ngsi_ld.contexts import Context
@@ -40,7 +40,8 @@ def write_subscription(
         told["q"] = _write_condition(one, context)
     if "geoQ" in told and "geoproperty" in told["geoQ"]:
         told["geoQ"] = {**told["geoQ"], "geoproperty": compact(told["geoQ"]["geoproperty"])}
-    told["notificationTrigger"] = told.get("notificationTrigger", list(DEFAULT_TRIGGERS))
+    if kept.kind == KIND:
+        told["notificationTrigger"] = told.get("notificationTrigger", list(DEFAULT_TRIGGERS))
     told["notification"] = _write_notification(told["notification"], state, compact, own)
     told["status"] = status_of(one, now)
     if system:

@@ -15,6 +15,7 @@ from hutong.engines.sense.subscriptions import On, Selector, Subscription
 from hutong.kernel.clock import SECOND
 from hutong.kernel.errors import HutongError, InvalidInput
 from hutong.standards.ngsi_ld.contexts import CORE_CONTEXT, Context, Contexts
+from hutong.standards.ngsi_ld.discovery import TIMES, read_time
 from hutong.standards.ngsi_ld.endpoints import read_endpoint
 from hutong.standards.ngsi_ld.errors import located
 from hutong.standards.ngsi_ld.instants import read_instant
@@ -60,7 +61,8 @@ def read_subscription(raw: Any, context: Context, contexts: Contexts, *, now: in
     given = raw.get("id", id_)
     wire = _read(raw, context)
     wire["@context"] = context.source
-    return _built(read_uri(given, "the id"), wire, _condition(raw, wire, context), contexts, now)
+    where, sources = _condition(raw, wire, context), _sources(raw, context)
+    return _built(read_uri(given, "the id"), wire, where, sources, contexts, now)
 
 
 def read_fragment(raw: Any, known: Subscription, context: Context, contexts: Contexts, *, now: int) -> Subscription:
@@ -77,7 +79,8 @@ def read_fragment(raw: Any, known: Subscription, context: Context, contexts: Con
     changed = _read({name: value for name, value in raw.items() if name not in gone}, context)
     wire = {**{name: value for name, value in known.wire.items() if name not in gone}, **changed}
     where = _condition(raw, wire, context) if "q" in raw else known.where
-    return _built(known.id, wire, where, contexts, now, old_expiry=known.expires_at)
+    sources = _sources(raw, context) if "csf" in raw else known.sources
+    return _built(known.id, wire, where, sources, contexts, now, old_expiry=known.expires_at)
 
 
 def _check_type(kind: Any) -> None:
@@ -191,8 +194,7 @@ def _q(value: Any, context: Context) -> str:
 
 
 def _csf(value: Any, context: Context) -> str:
-    read_q(unquote(_text(value, context)), context, where="csf")  # checked; there are no context sources to filter
-    return str(value)
+    return unquote(_text(value, context))
 
 
 def _geo(value: Any, context: Context) -> dict[str, Any]:
@@ -210,6 +212,13 @@ def _geo_filter(wire: dict[str, Any]) -> GeoFilter:
     if found is None:
         raise InvalidInput("a geoquery needs georel, geometry and coordinates", seen=", ".join(wire))
     return found
+
+
+def _time(value: Any, _: Context) -> dict[str, Any]:
+    if type(value) is not dict or "timerel" not in value:
+        raise InvalidInput("no temporal query", seen=value, allowed="an object with timerel and timeAt")
+    read_time(Parameters.of_body(value, TIMES))
+    return dict(value)
 
 
 def _scope(value: Any, context: Context) -> str:
@@ -317,6 +326,7 @@ _READERS: Mapping[str, Callable[[Any, Context], Any]] = {
     "csf": _csf,
     "geoQ": _geo,
     "scopeQ": _scope,
+    "temporalQ": _time,
     "lang": _language,
     "isActive": _flag,
     "notification": _notification,
@@ -339,8 +349,19 @@ def _condition(raw: Mapping[str, Any], wire: Mapping[str, Any], context: Context
     return read_q(text, context, wire.get("expandValues", ())) if text else None
 
 
+def _sources(raw: Mapping[str, Any], context: Context) -> Filter | None:
+    text = raw.get("csf")
+    return read_q(_csf(text, context), context, where="csf") if text and text != NULL else None
+
+
 def _built(
-    id_: str, wire: dict[str, Any], where: Filter | None, contexts: Contexts, now: int, old_expiry: int | None = None
+    id_: str,
+    wire: dict[str, Any],
+    where: Filter | None,
+    sources: Filter | None,
+    contexts: Contexts,
+    now: int,
+    old_expiry: int | None = None,
 ) -> Subscription:
     """The Subscription of a wire that is whole. Raises InvalidInput for members that do not go together."""
     if "notification" not in wire:
@@ -374,6 +395,7 @@ def _built(
         expires_at=expires_at,
         interval=int(wire.get("timeInterval", 0) * SECOND),
         throttling=int(wire.get("throttling", 0) * SECOND),
+        sources=sources,
         wire=wire,
     )
 

@@ -45,6 +45,9 @@ class SqlDocuments:
     def number(self, tx: SqlTransaction, tenant: str, kind: str) -> int:
         return int(tx.rows(self._count, tenant, kind)[0][0])
 
+    def page(self, tx: SqlTransaction, tenant: str, kind: str, limit: int, offset: int = 0) -> list[Document]:
+        return [_document(row) for row in tx.rows(self._list, tenant, kind, limit, offset)]
+
     def save(self, tx: SqlTransaction, documents: Iterable[Document]) -> None:
         tx.one_by_one(self._save, [_row(one) for one in documents])
 
