@@ -1,4 +1,4 @@
-"""What the sense engine computes by itself, put together: rollups."""
+"""What the sense engine computes by itself, put together: rollups, quality."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from hutong.engines.sense.compile import declared_types
 from hutong.engines.sense.overlay import Overlay
 from hutong.engines.sense.periods import Periods
+from hutong.engines.sense.quality import Quality
 from hutong.engines.sense.roller import Roller
 from hutong.engines.sense.rollups import compile_rollups
 from hutong.kernel.clock import SECOND, Clock
@@ -21,6 +22,7 @@ from hutong.store.sql.entities import SqlEntities
 from hutong.store.sql.standing import SqlStanding
 
 EVERY = 5 * SECOND
+QUALITY_EVERY = 30 * SECOND
 
 log = logging.getLogger(__name__)
 
@@ -43,19 +45,21 @@ class Reckoning:
         faults = Faults()
         types = declared_types(packs)
         self._clock = clock
+        bulk, standing = LakeBulk(lake), SqlStanding(database)
+        self.quality = Quality(overlays, bulk, entities, standing, writer, clock)
         self.roller = Roller(
             compile_rollups(packs, types, faults),
             overlays,
-            LakeBulk(lake),
+            bulk,
             entities,
-            SqlStanding(database),
+            standing,
             writer,
             clock,
             lambda unit, width: Periods(unit, zone, width),
         )
         faults.check()
-        self._due: dict[Callable[[], object], int] = dict.fromkeys((self.roller.pulse,), 0)
-        self._every: dict[Callable[[], object], int] = {self.roller.pulse: EVERY}
+        self._every: dict[Callable[[], object], int] = {self.roller.pulse: EVERY, self.quality.pulse: QUALITY_EVERY}
+        self._due: dict[Callable[[], object], int] = dict.fromkeys(self._every, 0)
 
     def pulse(self) -> None:
         """Do what is due. A fault is logged and tried again next time."""
@@ -71,3 +75,4 @@ class Reckoning:
     def close(self) -> None:
         """Stop soon."""
         self.roller.close()
+        self.quality.close()

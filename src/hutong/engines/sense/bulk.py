@@ -39,6 +39,17 @@ class KnownQuery(msgspec.Struct, frozen=True, kw_only=True):
     entities: Sequence[str] = ()  # all when empty
 
 
+class CountQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """How many values of a type came from `low` up to and without `high`, one in each `slot` of time counted."""
+
+    type: str
+    attributes: tuple[str, ...]
+    low: int
+    high: int
+    slot: int
+    ranges: Mapping[str, tuple[float | None, float | None]] = {}
+
+
 class News(msgspec.Struct, frozen=True, kw_only=True):
     """What history has heard: columns type, attribute, at (a multiple of GRAIN); and how far that goes in each lane."""
 
@@ -57,6 +68,13 @@ class BulkHistory(Protocol):
         """Columns entity, attribute, at, number, text, marks, extra; one row for each entity, attribute and instant.
 
         Booleans are numbers 1 and 0. A value that was taken back is there with neither number nor text.
+        """
+
+    def count(self, query: CountQuery) -> pl.DataFrame:
+        """One row for each attribute (source null) and one for each source (attribute null).
+
+        Columns attribute, source, received (slots with a value, of all series), series (things times attributes),
+        things, valid (share of the values), last (instant).
         """
 
     def news(self, read: Mapping[str, Sequence[str]], after: Mapping[str, int], since: int) -> News:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 from hutong.engines.sense.declarations import (
     AlertDeclaration,
@@ -14,12 +15,16 @@ from hutong.engines.sense.declarations import (
 )
 from hutong.engines.sense.overlay import TIMES, Overlay, Where
 from hutong.engines.sense.periods import LENGTHS
+from hutong.engines.sense.quality import ASSESSMENT, TYPE
 from hutong.engines.sense.rollups import compile_rollups
 from hutong.kernel.errors import DeclarationFaults, HutongError
 from hutong.kernel.expressions import compile_scales
 from hutong.kernel.packs import Pack, Packs
 from hutong.kernel.packs.faults import Faults, listed, meant
 from hutong.kernel.units import unit
+
+_BUILT_IN = Pack(name="hutong", implements=(), sector="", path=Path(), files={})
+"""Where faults of the types that the engine itself declares would be."""
 
 
 def compile_types(packs: Packs, faults: Faults) -> Mapping[str, Overlay]:
@@ -29,6 +34,8 @@ def compile_types(packs: Packs, faults: Faults) -> Mapping[str, Overlay]:
         for name, declaration in file.entity.items():
             declared.setdefault(name, (pack, declaration))
             _check_entity(pack, name, declaration, faults)
+    if any(declaration.quality is not None for _, declaration in declared.values()):
+        declared.setdefault(TYPE, (_BUILT_IN, ASSESSMENT))
     rules: dict[str, dict[str, tuple[AlertDeclaration, Where]]] = {}
     for pack, alerts in packs.of(AlertsFile):
         for name, alert in alerts.alert.items():
@@ -95,6 +102,16 @@ def _check_entity(pack: Pack, name: str, declaration: EntityDeclaration, faults:
                 unit(one.unit)
             except HutongError as error:
                 faults.take(error, pack.where("entities.toml", "entity", name, "property", key, "unit"))
+    for n, key in enumerate(declaration.quality.properties if declaration.quality is not None else ()):
+        if key not in declaration.property:
+            faults.add(
+                "unknown-property",
+                f"{name} has no such property",
+                seen=key,
+                where=pack.where("entities.toml", "entity", name, "quality", "properties", n),
+                allowed=listed(declaration.property),
+                fix=meant(key, declaration.property),
+            )
     for n, key in enumerate(declaration.headline):
         if key not in declaration.property:
             faults.add(

@@ -46,6 +46,21 @@ class PropertyDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
     index: Annotated[bool, Meta(description="keep an index for queries that compare it")] = False
 
 
+class QualityDeclaration(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """How often values of a type are expected. Assessments are things of the built-in type `DataQualityAssessment`.
+
+    There is one for each property (`ofType`, `ofProperty`) and one for each source (`ofType`, `ofSource`), with
+    `freshness` (seconds since the newest observation), `completeness` (received of expected), `validity` (share neither
+    suspect nor out of range), `received`, `expected`, `silentThings`, `lastObserved`; alerts may be `on` that type.
+    """
+
+    expected_every: Annotated[Duration, Meta(description="time between two values of one property of one thing")]
+    window: Annotated[Duration, Meta(description="how far back an assessment looks")] = "24 h"
+    properties: Annotated[
+        list[str], Meta(description="the properties assessed; all numbers that are not derived when left out")
+    ] = []
+
+
 class EntityDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
     """A type of thing."""
 
@@ -56,6 +71,9 @@ class EntityDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
         default_factory=list
     )
     retention: Annotated[Duration, Meta(description="how long its history is kept; for ever when absent")] = ""
+    quality: Annotated[
+        QualityDeclaration | None, Meta(description="how often values are expected; its quality is assessed then")
+    ] = None
 
 
 class EntitiesFile(Struct, forbid_unknown_fields=True):

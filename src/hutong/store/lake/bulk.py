@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from hutong.engines.sense.bulk import GRAIN, KnownQuery, News, RollQuery
+from hutong.engines.sense.bulk import GRAIN, CountQuery, KnownQuery, News, RollQuery
 from hutong.engines.sense.periods import Period
 from hutong.engines.sense.ports import Mark
 from hutong.kernel.clock import HOUR
@@ -18,7 +18,7 @@ from hutong.store.lake.table import Snapshot
 
 CLOCK_STEP_MAX: Final = HOUR
 """How far a clock may step back without news being overlooked that were compacted before they were asked for."""
-_NEEDED: Final = ("entity", "attribute", "at", "recorded_at", "n", "kind", "number", "text", "extra", "marks")
+_NEEDED: Final = ("entity", "attribute", "at", "recorded_at", "n", "kind", "number", "text", "extra", "marks", "source")
 _COLUMNS: Final = ", ".join(f'"{name}"' for name in _NEEDED)
 _VALUE: Final = "CASE WHEN kind = 'B' THEN (text = 'true')::DOUBLE ELSE number END"
 _LAST_WORD: Final = 'row_number() OVER (PARTITION BY entity, attribute, "at" ORDER BY recorded_at DESC, n DESC) = 1'
@@ -84,6 +84,19 @@ class LakeBulk:
             f"FROM source {among} QUALIFY {_LAST_WORD}"
         )
         return self._ask(query.type, query.attributes, query.low, query.high, sql, frames, _KNOWN)
+
+    def count(self, query: CountQuery) -> pl.DataFrame:
+        valid = " AND ".join([f"(marks & {int(Mark.SUSPECT)}) = 0", *_within(query.ranges)])
+        schema = {"attribute": pl.String, "source": pl.String, **dict.fromkeys(_COUNTS, pl.Int64), "valid": pl.Float64}
+        sql = (
+            f', told AS (SELECT entity, attribute, "at", marks, source, {_VALUE} AS v, "at" // {query.slot} AS slot '
+            f"FROM source WHERE (marks & {int(Mark.FORECAST)}) = 0 QUALIFY {_LAST_WORD}) "
+            "SELECT attribute, source, count(DISTINCT (entity, attribute, slot)) AS received, "
+            "count(DISTINCT (entity, attribute)) AS series, count(DISTINCT entity) AS things, "
+            f'max("at") AS "last", avg(({valid})::INTEGER) AS valid '
+            "FROM told WHERE v IS NOT NULL GROUP BY GROUPING SETS ((attribute), (source))"
+        )
+        return self._ask(query.type, query.attributes, query.low, query.high, sql, {}, schema).select(*schema)
 
     def news(self, read: Mapping[str, Sequence[str]], after: Mapping[str, int], since: int) -> News:
         wanted = pl.DataFrame(
@@ -168,6 +181,7 @@ class LakeBulk:
         return " UNION ALL ".join(parts), frames if struck is None else {**frames, "struck": struck}
 
 
+_COUNTS: Final = ("received", "series", "things", "last")
 _REACHED: Final = {"lane": pl.String, "n": pl.Int64, "recorded_at": pl.Int64}
 
 
@@ -176,15 +190,22 @@ def _overlap(periods: Sequence[Period]) -> bool:
     return any(one.end > other.begin for one, other in pairwise(ordered))
 
 
+def _within(ranges: Mapping[str, tuple[float | None, float | None]]) -> list[str]:
+    """Conditions that values `v` are within the ranges of their attributes."""
+    found = []
+    for key, (low, high) in ranges.items():
+        name = key.replace("'", "''")
+        inside = [f"v {sign} {bound!r}" for sign, bound in ((">=", low), ("<=", high)) if bound is not None]
+        found.append(f"(attribute <> '{name}' OR ({' AND '.join(inside)}))")
+    return found
+
+
 def _rolled(query: RollQuery, overlap: bool) -> str:
     """SQL for a roll, to follow `WITH source AS (…)`: the last word on each reading, the valid ones, the periods."""
     valid = ["v IS NOT NULL"]
     if not query.suspects:
         valid.append(f"(marks & {int(Mark.SUSPECT)}) = 0")
-        for key, (low, high) in query.ranges.items():
-            name = key.replace("'", "''")
-            inside = [f"v {sign} {bound!r}" for sign, bound in ((">=", low), ("<=", high)) if bound is not None]
-            valid.append(f"(attribute <> '{name}' OR ({' AND '.join(inside)}))")
+        valid += _within(query.ranges)
     metered = any(term.function in METERED for term in query.terms)
     reading = 'PARTITION BY entity, attribute ORDER BY "at"'
     steps = f', v - lag(v) OVER ({reading}) AS step, "at" - lag("at") OVER ({reading}) AS elapsed' if metered else ""
