@@ -1,5 +1,6 @@
 """A city with one pack made up for a test, under a clock that stands, on either store."""
 
+import asyncio
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ import msgspec
 
 from hutong.cli.runtime import Runtime, Settings, pack_format
 from hutong.engines.sense.ports import Attribute, Change, Changed, ChangeEntities, HistoryQuery, Verb
+from hutong.kernel.access import OPEN_ACTOR
 from hutong.kernel.clock import FrozenClock
 from hutong.kernel.errors import Fault
 from hutong.kernel.ids import CountedIds
@@ -81,6 +83,11 @@ class Reckoned:
             (at, number if text is None else None)
             for at, number, text in self.runtime.stores.lake.read(query).select("at", "number", "text").iter_rows()
         ]
+
+    def seen(self, id_: str, attribute: str) -> list[tuple[int, Any]]:
+        """The history of an attribute as the engine shows it."""
+        query = HistoryQuery(entities=(id_,), attributes=(attribute,))
+        return list(asyncio.run(self.runtime.sense.history(OPEN_ACTOR, query)).select("at", "number").iter_rows())
 
     def close(self) -> None:
         self.runtime.close()

@@ -225,3 +225,16 @@ def test_it_catches_up_after_a_restart_from_compacted_history(database_url: str,
     assert third.past(DAY_OF_A, "pm25") == [(MAY, 30)]
     assert third.version(DAY_OF_A) == version
     third.close()
+
+
+def test_who_asks_for_history_gets_values_as_corrected_and_none_that_were_taken_back(made: Reckoned) -> None:
+    made.pulse(6 * HOUR)
+    hours(made, MAY, [10, 20, 30])
+    made.pulse(DAY)
+    made.tell("Station", A, MAY + 5 * HOUR, pm25=100)
+    made.pulse(MINUTE)
+    assert made.seen(DAY_OF_A, "pm25") == [(MAY, 40)]
+    for hour in (1, 2):
+        made.tell("Station", A, MAY + hour * HOUR, marks=int(Mark.SUSPECT), pm25=31)
+    made.pulse(MINUTE)
+    assert made.seen(DAY_OF_A, "pm25") == []

@@ -1,10 +1,12 @@
-"""What the sense engine computes by itself, put together: rollups, quality."""
+"""What the sense engine computes by itself, put together: rollups, quality, forecasts."""
 
 import logging
 from collections.abc import Callable, Mapping
 from zoneinfo import ZoneInfo
 
 from hutong.engines.sense.compile import declared_types
+from hutong.engines.sense.forecaster import Forecaster
+from hutong.engines.sense.forecasts import compile_forecasts
 from hutong.engines.sense.overlay import Overlay
 from hutong.engines.sense.periods import Periods
 from hutong.engines.sense.quality import Quality
@@ -57,8 +59,20 @@ class Reckoning:
             clock,
             lambda unit, width: Periods(unit, zone, width),
         )
+        self.forecaster = Forecaster(
+            compile_forecasts(packs, types, faults),
+            bulk,
+            entities,
+            writer,
+            clock,
+            lambda unit, width: Periods(unit, zone, width),
+        )
         faults.check()
-        self._every: dict[Callable[[], object], int] = {self.roller.pulse: EVERY, self.quality.pulse: QUALITY_EVERY}
+        self._every: dict[Callable[[], object], int] = {
+            self.roller.pulse: EVERY,
+            self.quality.pulse: QUALITY_EVERY,
+            self.forecaster.pulse: EVERY,
+        }
         self._due: dict[Callable[[], object], int] = dict.fromkeys(self._every, 0)
 
     def pulse(self) -> None:
@@ -76,3 +90,4 @@ class Reckoning:
         """Stop soon."""
         self.roller.close()
         self.quality.close()
+        self.forecaster.close()

@@ -24,7 +24,7 @@ _SENSE = {
     "unknown-property": "an entity type does not have this property",
     "unknown-type": "no pack declares this entity type",
     "circular-rollup": "rollups are made of one another in a circle",
-    "rollup-groups": "a rollup asks for what a group, or a thing itself, cannot have",
+    "rollup-groups": "a rollup or forecast asks for what its target cannot have: a group, or the thing itself",
     "when-or-silent": "an alert has neither `when` nor `silent_for`, or both",
 }
 _CONNECTORS = {

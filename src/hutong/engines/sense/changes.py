@@ -110,7 +110,7 @@ class Changer:
                 return _failed(
                     change, NotFound("there is no such entity", where="id", seen=change.id, fix="create it first")
                 )
-            error = self._acceptable(change, None, block.head.recorded_at) or self._typed(change)
+            error = self._acceptable(change, None, block.head.recorded_at, marks) or self._typed(change)
             if error is not None:
                 return _failed(change, error)
             self._create(change, entity, block)
@@ -126,7 +126,7 @@ class Changer:
             return Changed(id=change.id, changed=("*",))
         if verb is Verb.DELETE_ATTRIBUTES:
             return self._remove(change, entity, block)
-        error = self._acceptable(change, entity, block.head.recorded_at)
+        error = self._acceptable(change, entity, block.head.recorded_at, marks)
         if error is not None:
             return _failed(change, error)
         if change.types or change.scopes is not None:
@@ -166,10 +166,10 @@ class Changer:
         error = self._typed(change) if new else None
         for key, attribute in instances if error is None else ():
             change.attributes = {key: attribute}
-            error = error or self._acceptable(change, None, now)
+            error = error or self._acceptable(change, None, now, 0)
         return error
 
-    def _acceptable(self, change: Change, entity: Working | None, now: int) -> HutongError | None:
+    def _acceptable(self, change: Change, entity: Working | None, now: int, marks: int) -> HutongError | None:
         overlay = entity.overlay if entity is not None else self._overlay(change.types)
         attributes = change.attributes
         kept = entity.doc or {} if entity is not None and change.verb is not Verb.REPLACE else {}
@@ -188,7 +188,7 @@ class Changer:
                 allowed=f"{DOCUMENT_LENGTH_MAX}",
                 fix="replace it, or delete attributes",
             )
-        latest = now + FUTURE_MAX
+        latest = LATEST if marks & Mark.FORECAST else now + FUTURE_MAX
         for key, attribute in attributes.items():
             at = attribute.observed_at
             if at is not None and not OBSERVED_MIN <= at <= latest:
@@ -332,6 +332,10 @@ class Changer:
             if marks:
                 attribute.marks |= marks
             at = attribute.observed_at
+            if marks & Mark.FORECAST and at is not None and at > now:
+                block.add(LATE, row.id, row.type, key, attribute)  # what will be is no present state
+                done.append(key)
+                continue
             if old is not None and old.observed_at is not None and at is not None and at <= old.observed_at:
                 if at < old.observed_at:
                     block.add(LATE, row.id, row.type, key, attribute)
@@ -356,7 +360,7 @@ class Changer:
         assert entity.doc is not None
         attribute.marks |= marks
         old = entity.doc.get(key)
-        if old is not None and (old.observed_at or 0) <= (attribute.observed_at or 0):
+        if old is not None and (old.observed_at or 0) <= (attribute.observed_at or 0) <= block.head.recorded_at:
             self._unset(entity, key, block)
         block.add(LATE, entity.row.id, entity.row.type, key, attribute)
         entity.touch(block)

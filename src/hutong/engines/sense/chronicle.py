@@ -90,7 +90,8 @@ class Chronicle:
 
     async def page(self, actor: Actor, query: HistoryQuery, rows: int, entities: Sequence[Past]) -> HistoryPage:
         """About `rows` observations of these entities, as far as the actor may see them."""
-        found = await self._off(lambda: self._history.page(query, rows))
+        asked = self._sight.settled(query, entities)
+        found = await self._off(lambda: self._history.page(asked, rows))
         seen = self._sight.history(actor, found.rows, {one.id: one for one in entities}, "history")
         by_id = {one.id: one for one in entities}
         there = tuple(one for one in found.there if self._sight.may_see(actor, by_id[one[0]], one[1]))
@@ -100,7 +101,8 @@ class Chronicle:
         self, actor: Actor, query: HistoryQuery, how: Aggregation, entities: Sequence[Past]
     ) -> pl.DataFrame:
         """Columns entity, attribute, bucket, and one per method."""
-        frame = await self._off(lambda: self._history.aggregate(query, how))
+        asked = self._sight.settled(query, entities)
+        frame = await self._off(lambda: self._history.aggregate(asked, how))
         return self._sight.history(actor, frame, {one.id: one for one in entities}, "history")
 
     async def deletions(self, actor: Actor, tenant: str, entities: Sequence[Past]) -> list[Deletion]:

@@ -9,10 +9,12 @@ from hutong.engines.sense.declarations import (
     AlertsFile,
     EntitiesFile,
     EntityDeclaration,
+    ForecastsFile,
     RollupsFile,
     SimulateFile,
     SourcesFile,
 )
+from hutong.engines.sense.forecasts import compile_forecasts
 from hutong.engines.sense.overlay import TIMES, Overlay, Where
 from hutong.engines.sense.periods import LENGTHS
 from hutong.engines.sense.quality import ASSESSMENT, TYPE
@@ -55,7 +57,7 @@ def compile_types(packs: Packs, faults: Faults) -> Mapping[str, Overlay]:
                 partial(pack.where, "entities.toml", "entity", name),
                 rules.get(name, {}),
                 scales,
-                lags.get(name, 0),
+                lags.get(name),
             )
         except DeclarationFaults as error:
             faults.take_all(error)
@@ -65,16 +67,20 @@ def compile_types(packs: Packs, faults: Faults) -> Mapping[str, Overlay]:
 def check(packs: Packs, faults: Faults) -> None:
     """The hook of the loader."""
     compile_types(packs, faults)
-    compile_rollups(packs, declared_types(packs), faults)
+    types = declared_types(packs)
+    compile_rollups(packs, types, faults)
+    compile_forecasts(packs, types, faults)
 
 
 def _lags(packs: Packs) -> dict[str, int]:
-    """How much later than they are dated values of rolled-up types come: the length of their periods."""
+    """How much later than they are dated computed values of types come: the length of their periods."""
     found: dict[str, int] = {}
     for _, file in packs.of(RollupsFile):
         for one in file.rollup.values():
-            if one.into != one.on:
-                found[one.into] = max(found.get(one.into, 0), LENGTHS[one.period])
+            found[one.into] = max(found.get(one.into, 0), LENGTHS[one.period] if one.into != one.on else 0)
+    for _, forecasts in packs.of(ForecastsFile):
+        for foretold in forecasts.forecast.values():
+            found[foretold.into] = max(found.get(foretold.into, 0), LENGTHS[foretold.period])
     return found
 
 
@@ -84,6 +90,8 @@ def declared_types(packs: Packs) -> dict[str, EntityDeclaration]:
     for _, file in packs.of(EntitiesFile):
         for name, one in file.entity.items():
             found.setdefault(name, one)
+    if any(one.quality is not None for one in found.values()):
+        found.setdefault(TYPE, ASSESSMENT)
     return found
 
 

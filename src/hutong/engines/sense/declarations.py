@@ -329,6 +329,49 @@ class RollupsFile(Struct, forbid_unknown_fields=True):
     rollup: Annotated[dict[str, RollupDeclaration], Meta(description="rollups by name")]
 
 
+class ForecastDeclaration(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What will be, by a method whose errors are measured on the past and told beside it.
+
+    In `set` stand, for each step ahead: `value`, `lower` and `upper` (the interval); over all steps: `max(upper)`,
+    likewise avg, sum, min, first, last; and of the method: `mae` (mean absolute error in a rolling backtest),
+    `naive_mae` (of the last value held on), `skill` (1 - mae / naive_mae), `mase`, `coverage` (share of values within
+    the interval), `backtested` (origins), `history` (periods with a value), and of the period that ended last `actual`
+    and what was foretold of it, `was`, `was_lower`, `was_upper`. With less than two seasons of history there is none.
+    Steps ahead are history of the target, marked as forecasts; its present state is the step that contains now.
+    """
+
+    on: Annotated[str, Meta(description="the type whose history it reads")]
+    of: Annotated[str, Meta(description="expression over aggregates: the past, one value a period: avg(load)")]
+    into: Annotated[str, Meta(description="the type of the things that hold forecasts, one for each thing")]
+    id: Annotated[
+        str, Meta(description="template of their ids over `id` and `local`: `urn:ngsi-ld:LoadForecast:{local}`")
+    ] = ""
+    period: Annotated[
+        Literal["hour", "day", "week", "month", "year"], Meta(description="one value for each, in the city's time zone")
+    ]
+    season: Annotated[int, Meta(ge=1, le=10_000, description="periods after which things repeat: 24, or 168 of hours")]
+    horizon: Annotated[int, Meta(ge=1, le=1_000, description="periods ahead, that which has begun counted")]
+    method: Annotated[
+        Literal["seasonal_naive"], Meta(description="how: seasonal_naive takes what was one season before")
+    ] = "seasonal_naive"
+    interval: Annotated[float, Meta(gt=0, lt=1, description="share of values that shall lie within lower to upper")] = (
+        0.8
+    )
+    backtest: Annotated[int, Meta(ge=1, le=20_000, description="periods of the past that measure errors")] = 672
+    set: Annotated[
+        dict[str, str], Meta(min_length=1, description='property of the target = expression, as load = "value"')
+    ]
+    carry: Annotated[
+        list[str], Meta(description="properties that the target takes from the thing, such as name and location")
+    ] = field(default_factory=list)
+
+
+class ForecastsFile(Struct, forbid_unknown_fields=True):
+    """forecasts.toml"""
+
+    forecast: Annotated[dict[str, ForecastDeclaration], Meta(description="forecasts by name")]
+
+
 class SpreadDeclaration(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """A number somewhere between two others; a whole one where its property is."""
 
@@ -407,5 +450,6 @@ FILES: Mapping[str, type[Struct]] = {
     "alerts.toml": AlertsFile,
     "scales.toml": ScalesFile,
     "rollups.toml": RollupsFile,
+    "forecasts.toml": ForecastsFile,
     "simulate.toml": SimulateFile,
 }

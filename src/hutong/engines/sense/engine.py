@@ -197,13 +197,17 @@ class SenseEngine:
 
     async def history(self, actor: Actor, query: HistoryQuery) -> pl.DataFrame:
         """Observations (HISTORY_SCHEMA), sorted by entity, attribute and time."""
-        frame = await self._off(lambda: self._history.read(query))
-        return self._sight.history(actor, frame, self._rows(query), "history")
+        rows = self._rows(query)
+        asked = self._sight.settled(query, rows.values())
+        frame = await self._off(lambda: self._history.read(asked))
+        return self._sight.history(actor, frame, rows, "history")
 
     async def aggregate(self, actor: Actor, query: HistoryQuery, how: Aggregation) -> pl.DataFrame:
         """Columns entity, attribute, bucket, and one per method."""
-        frame = await self._off(lambda: self._history.aggregate(query, how))
-        return self._sight.history(actor, frame, self._rows(query), "history")
+        rows = self._rows(query)
+        asked = self._sight.settled(query, rows.values())
+        frame = await self._off(lambda: self._history.aggregate(asked, how))
+        return self._sight.history(actor, frame, rows, "history")
 
     async def alerts(self, actor: Actor, query: AlertQuery) -> list[Alert]:
         """Alerts, newest first, whose rules read nothing that the actor may not see."""

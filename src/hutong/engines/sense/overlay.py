@@ -152,7 +152,7 @@ class Overlay:
         where: Where,
         alerts: Mapping[str, tuple[AlertDeclaration, Where]],
         scales: Scales = NO_SCALES,
-        lag: int = 0,
+        lag: int | None = None,
     ) -> None:
         self.name, self.declaration = name, declaration
         self.retention = duration(declaration.retention) if declaration.retention else 0
@@ -170,7 +170,9 @@ class Overlay:
         }
         self._schema |= dict.fromkeys(TIMES, Column(type=ValueType.DATETIME))
         self._faults: list[Fault] = []
-        self._where, self._scales, self._lag = where, scales, lag
+        self._where, self._scales, self._lag = where, scales, lag or 0
+        self.computed = lag is not None
+        """Whether the engine computes values of the type, which it may correct or take back."""
         self.derivations = self._order(self._derivations())
         for key, expression in self.derivations.items():
             if declaration.property[key].grade is None:  # then it tells no more than what it comes from may

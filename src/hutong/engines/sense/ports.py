@@ -238,6 +238,7 @@ class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     `last`: only that many latest per entity and attribute, `first`: earliest. `limit` bounds the rows given back.
     `datasets`: instances of these attributes with a datasetId too, not only those of the very keys.
+    `settled`: of several computed values of one instant only that recorded last, and none where it was taken back.
     """
 
     tenant: str = ""
@@ -250,6 +251,7 @@ class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
     first: int | None = None
     limit: int = 100_000
     datasets: bool = False
+    settled: bool = False
 
 
 Method: TypeAlias = Literal["totalCount", "distinctCount", "sum", "avg", "min", "max", "stddev", "sumsq"]

@@ -13,7 +13,7 @@ from hutong.kernel.clock import iso
 
 CHANGES_MAX = 500
 ROUNDING = 1e-9
-CORRECTED = "correctedAt"
+CORRECTED, ISSUED = "correctedAt", "issuedAt"
 ACTOR = "system:sense"
 
 log = logging.getLogger(__name__)
@@ -62,10 +62,13 @@ def changes(
     documents: Documents,
     along: Callable[[str, Mapping[str, Attribute]], dict[str, Attribute]],
     now: int,
+    foretold: bool = False,
 ) -> Iterator[Change]:
     """Changes that bring what is published to what was made, in order of time.
 
     A value that is missing is taken back where one is published, and where the present state still has an older one.
+    What was published before carries the time of the new word as a sub-attribute. What was `foretold` before becomes
+    the present when its time has come, though it is the same.
     `along` gives further attributes of a target whose document is given.
     """
     held: dict[tuple[str, str], int] = {}
@@ -80,7 +83,7 @@ def changes(
                 if before is None and not 0 <= standing < at:
                     continue
                 held[id_, key] = -1
-            elif same(before, value):
+            elif same(before, value) and not (foretold and standing < at <= now):
                 continue
             else:
                 held[id_, key] = max(at, standing)
@@ -89,7 +92,7 @@ def changes(
                 observed_at=at,
                 unit=units.get(key) if value is not None else None,
                 marks=one.marks,
-                sub={CORRECTED: Attribute(value=iso(now))} if key in published else None,
+                sub={ISSUED if foretold else CORRECTED: Attribute(value=iso(now))} if key in published else None,
             )
         if attributes:
             yield Change(

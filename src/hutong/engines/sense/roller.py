@@ -18,7 +18,7 @@ from hutong.engines.sense.standing import Span, StandingStore, joined
 from hutong.kernel.clock import DAY, Clock, iso
 from hutong.kernel.commands import Request
 from hutong.kernel.expressions import AT, POLARS_TYPES, ValueType
-from hutong.kernel.expressions.aggregates import AGGREGATES, METERED, PERIOD
+from hutong.kernel.expressions.aggregates import AGGREGATES, METERED, PERIOD, Term
 from hutong.kernel.housekeeping import Within
 from hutong.kernel.writer import Writer
 
@@ -246,9 +246,7 @@ class Roller:
         one: Rollup, rolled: pl.DataFrame, targets: Mapping[int, str], periods: Mapping[int, Period]
     ) -> dict[Place, Made]:
         lengths = {at: (period.end - period.begin) / 1e6 for at, period in periods.items()}
-        whole = [
-            term.column for term in one.terms if (kind := AGGREGATES[term.function]) and kind.type is ValueType.INTEGER
-        ]
+        whole = whole_columns(one.terms)
         frame = rolled.with_columns(
             pl.col("at").replace_strict(lengths, return_dtype=pl.Float64).alias(PERIOD),
             pl.col("at").alias(AT),
@@ -303,6 +301,12 @@ def derive(
     frame = overlay.frame(columns | times)
     for one, values in zip(made.values(), frame.select(wanted).iter_rows(named=True), strict=True):
         one.values |= values
+
+
+def whole_columns(terms: Sequence[Term]) -> list[str]:
+    """Names of the columns that hold whole numbers."""
+    kinds = ((term.column, AGGREGATES[term.function]) for term in terms)
+    return [name for name, kind in kinds if kind is not None and kind.type is ValueType.INTEGER]
 
 
 def _reads(overlay: Overlay, key: str) -> set[str]:

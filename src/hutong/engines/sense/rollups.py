@@ -68,7 +68,7 @@ class Rollup:
         self.kept = tuple(dict.fromkeys((*declaration.carry, *declaration.by)))
         self._source, self._target, self._where, self._faults = source, target, where, Faults()
         self._scales = scales
-        self._schema = _schema(source)
+        self._schema = schema_of(source)
         self._check_names()
         self.values = {key: one for key, text in declaration.set.items() if (one := self._value(key, text)) is not None}
         self.where = self._where_of(declaration.where) if declaration.where else None
@@ -96,12 +96,10 @@ class Rollup:
 
     def target(self, id: str, group: Mapping[str, Any]) -> str:
         """The id of the thing that gets the values of a thing, or of a group."""
-        known = {key: _UNSAFE.sub(lambda found: quote(found[0], safe=""), str(group[key])) for key in self.by}
         if not self.by:
-            known = {"id": id, "local": id.removeprefix(f"urn:ngsi-ld:{self.on}:").rpartition(":")[2]}
-        template = self.declaration.id or f"urn:ngsi-ld:{self.into}:" + (
-            ":".join(f"{{{key}}}" for key in self.by) or "{local}"
-        )
+            return target_of(self.declaration.id, self.on, self.into, id)
+        known = {key: _UNSAFE.sub(lambda found: quote(found[0], safe=""), str(group[key])) for key in self.by}
+        template = self.declaration.id or f"urn:ngsi-ld:{self.into}:" + ":".join(f"{{{key}}}" for key in self.by)
         return PLACEHOLDER.sub(lambda found: known[found[1]], template)
 
     def compute(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -242,7 +240,16 @@ def _feeds(one: Rollup, other: Rollup) -> bool:
     return one.into == other.on and not one.values.keys().isdisjoint(other.attributes)
 
 
-def _schema(declaration: EntityDeclaration) -> dict[str, Column]:
+def target_of(template: str, on: str, into: str, id: str) -> str:
+    """The id of the thing of one type that belongs to a thing of another."""
+    if into == on:
+        return id
+    known = {"id": id, "local": id.removeprefix(f"urn:ngsi-ld:{on}:").rpartition(":")[2]}
+    return PLACEHOLDER.sub(lambda found: known[found[1]], template or f"urn:ngsi-ld:{into}:{{local}}")
+
+
+def schema_of(declaration: EntityDeclaration) -> dict[str, Column]:
+    """The columns of a type's history that expressions may name."""
     return {
         key: Column(VALUE_TYPES[one.type], one.unit)
         for key, one in declaration.property.items()

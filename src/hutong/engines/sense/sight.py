@@ -19,6 +19,7 @@ from hutong.engines.sense.ports import (
     EntityQuery,
     EntityRow,
     Filter,
+    HistoryQuery,
 )
 from hutong.kernel.access import Access, Actor, Grade
 from hutong.kernel.errors import AccessDenied
@@ -146,6 +147,12 @@ class Sight:
     def sees(self, actor: Actor, row: EntityRow, key: str) -> bool:
         """Whether the actor may see an attribute of such an entity."""
         return self._access.visible(actor, self._grade(row.type, key), row.place, row.type)
+
+    def settled(self, query: HistoryQuery, things: Iterable[EntityRow | Past]) -> HistoryQuery:
+        """The question, where Hutong computes values of these things, about them as they stand after corrections."""
+        kinds = {thing.type for thing in things}
+        computed = any(kind in self._overlays and self._overlays[kind].computed for kind in kinds)
+        return msgspec.structs.replace(query, settled=True) if computed else query
 
     def least(self, type_: str) -> Grade:
         """The grade of a type's most open property; undeclared types are closed."""

@@ -13,7 +13,7 @@ from hutong.kernel.clock import HOUR
 from hutong.kernel.expressions.aggregates import METERED, Term
 from hutong.store.lake.files import type_key
 from hutong.store.lake.history import LakeHistory
-from hutong.store.lake.query import kept
+from hutong.store.lake.query import GONE, kept
 from hutong.store.lake.table import Snapshot
 
 CLOCK_STEP_MAX: Final = HOUR
@@ -22,7 +22,6 @@ _NEEDED: Final = ("entity", "attribute", "at", "recorded_at", "n", "kind", "numb
 _COLUMNS: Final = ", ".join(f'"{name}"' for name in _NEEDED)
 _VALUE: Final = "CASE WHEN kind = 'B' THEN (text = 'true')::DOUBLE ELSE number END"
 _LAST_WORD: Final = 'row_number() OVER (PARTITION BY entity, attribute, "at" ORDER BY recorded_at DESC, n DESC) = 1'
-_GONE: Final = "urn:ngsi-ld:null"
 _AGGREGATES: Final[Mapping[str, str]] = {
     "count": "count(v) FILTER ({own})",
     "sum": "sum(v) FILTER ({own})",
@@ -80,7 +79,7 @@ class LakeBulk:
             among = "SEMI JOIN asked USING (entity)"
         sql = (
             f' SELECT entity, attribute, "at", {_VALUE} AS number, '
-            f"CASE WHEN kind = 'B' OR text = '{_GONE}' THEN NULL ELSE text END AS text, marks, extra "
+            f"CASE WHEN kind = 'B' OR text = '{GONE}' THEN NULL ELSE text END AS text, marks, extra "
             f"FROM source {among} QUALIFY {_LAST_WORD}"
         )
         return self._ask(query.type, query.attributes, query.low, query.high, sql, frames, _KNOWN)

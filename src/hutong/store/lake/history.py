@@ -13,7 +13,7 @@ from hutong.engines.sense.ports import HISTORY_SCHEMA, Aggregation, Filter, GeoF
 from hutong.kernel.clock import Clock
 from hutong.kernel.errors import Fault, IntegrityBroken, InvalidInput, Overloaded, StorageFull
 from hutong.store.lake.lake import Lake
-from hutong.store.lake.query import IDENTITY, Source, bucket_frame, source
+from hutong.store.lake.query import IDENTITY, Source, bucket_frame, settled, source
 from hutong.store.lake.settings import LakeSettings
 from hutong.store.lake.struck import Strikes, frame, struck_rows
 from hutong.store.lake.table import Sealed, Snapshot, Span, told
@@ -334,7 +334,8 @@ class LakeHistory:
             overlapping = snapshot.covering("at", *extent(recent["at"]), entities) if recent.height else []
             struck = self._strikes.of(query.tenant, entities)
             gone = frame(struck) if struck else None
-            return answer(source(query, self._lake.paths(files), recent, self._lake.paths(overlapping), gone))
+            found = source(query, self._lake.paths(files), recent, self._lake.paths(overlapping), gone)
+            return answer(settled(found) if query.settled else found)
 
         return self._answered(lambda: self._tail.of_entities(entities, *within), ask) if entities else None
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from hutong.engines.sense.geometry import admits, geometry
 from hutong.engines.sense.history import HistoryPage
-from hutong.engines.sense.ports import HISTORY_SCHEMA, Aggregation, Filter, GeoFilter, HistoryQuery, Method
+from hutong.engines.sense.ports import HISTORY_SCHEMA, Aggregation, Filter, GeoFilter, HistoryQuery, Mark, Method
 from hutong.kernel.errors import TooLarge
 from hutong.store.lake.conditions import Conditions
 from hutong.store.lake.deadline import Deadline
@@ -28,6 +28,8 @@ from hutong.store.lake.periods import edges
 from hutong.store.lake.settings import LakeSettings
 from hutong.store.lake.struck import HIT
 
+GONE = "urn:ngsi-ld:null"
+"""The text of a computed value that was taken back."""
 IDENTITY = ("tenant", "entity", "attribute", "at", "kind", "number", "text", "extra")
 """Two rows that agree in all of these are the same observation."""
 
@@ -130,6 +132,15 @@ def _of_attributes(query: HistoryQuery) -> str:
     if not query.datasets:
         return exact
     return f"({' OR '.join((exact, *(f'starts_with(attribute, {name} || chr(64))' for name in names)))})"
+
+
+def settled(of: Source) -> Source:
+    """The same without computed values that were corrected or taken back later."""
+    word = 'row_number() OVER (PARTITION BY entity, attribute, "at" ORDER BY recorded_at DESC, n DESC)'
+    computed = f"(marks & {int(Mark.DERIVED | Mark.FORECAST)}) <> 0"
+    last = f"SELECT {_ALL} FROM ({of.sql}) QUALIFY NOT {computed} OR {word} = 1"
+    sql = f"SELECT {_ALL} FROM ({last}) WHERE NOT {computed} OR text IS DISTINCT FROM '{GONE}'"
+    return Source(sql, of.values, of.frames)
 
 
 class Reader:
