@@ -7,17 +7,7 @@ import msgspec
 
 from hutong.engines.sense.history import Deletion, Past
 from hutong.engines.sense.merging import NULL, alike, merged
-from hutong.engines.sense.observations import (
-    COMPUTED_SOURCES,
-    CREATED,
-    DELETED,
-    LATE,
-    MARKED,
-    RETYPED,
-    SET,
-    UNSET,
-    Block,
-)
+from hutong.engines.sense.observations import CREATED, DELETED, LATE, MARKED, RETYPED, SET, UNSET, Block
 from hutong.engines.sense.overlay import DERIVED, SUSPECT, Overlay
 from hutong.engines.sense.ports import Attribute, Change, Changed, EntityRow, Mark, Verb
 from hutong.kernel.clock import EARLIEST, LATEST, MINUTE, instant, iso
@@ -83,7 +73,7 @@ class Working:
             self.block = block
             row, head = self.row, block.head
             row.version += 1
-            if not block.computed or not row.source or row.source.startswith(COMPUTED_SOURCES):
+            if not block.computed or block.tells_of(row.source):
                 row.modified_at, row.source = head.recorded_at, head.source
 
     def finish(self) -> EntityRow:

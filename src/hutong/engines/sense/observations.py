@@ -54,6 +54,10 @@ class Block:
         self.rows: list[Cells] = []
         self.past: list[PastChange] = []  # what became of pasts; it follows from the rows, so that it is not encoded
 
+    def tells_of(self, source: str) -> bool:
+        """Whether, where it is computed, it is news of a thing that has this source: nobody else has told of that."""
+        return not source or source.startswith(COMPUTED_SOURCES)
+
     def __len__(self) -> int:
         return len(self.rows)
 
