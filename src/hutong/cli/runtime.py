@@ -29,7 +29,7 @@ from hutong.connectors.mapping import check as check_sources
 from hutong.connectors.mqtt import MqttSender
 from hutong.connectors.plans import compile_simulations
 from hutong.connectors.simulation import Simulations
-from hutong.connectors.webhook import AddressGuard, Target, WebhookSender
+from hutong.connectors.webhook import AddressGuard, WebhookSender
 from hutong.engines.sense import declarations as sense_declarations
 from hutong.engines.sense.amend import AmendHandler
 from hutong.engines.sense.changes import Locate
@@ -175,8 +175,9 @@ class Runtime:
         self.writer = Writer(
             stores.database, ledger, stores.ledger, clock, self._handlers(ids, locate), stores.outbox.committed
         )
-        self.webhook = WebhookSender(AddressGuard(settings.allow_notify, loopback=settings.open))
-        self.publisher = MqttSender(self._broker)
+        guard = AddressGuard(settings.allow_notify, loopback=settings.open)
+        self.webhook = WebhookSender(guard)
+        self.publisher = MqttSender(guard.address)
         self.transports: dict[str, Transport] = {}
         self.dispatcher = Dispatcher(
             stores.outbox,
@@ -211,7 +212,7 @@ class Runtime:
             self.relations.publish(relation)
         self.reactors = Reactors((), stores.ledger, stores.ledger, self.writer)
         self.inbox = FileDrop(settings.data / "inbox", by_connector(sources, "file"), self.writer.submit, clock)
-        self.sources = running_sources(settings.data, sources, self.writer, stores.bookmarks, clock, ids)
+        self.sources = running_sources(settings.data, sources, self.writer, stores.bookmarks, clock, ids, guard.address)
         self.simulations = self._simulations(types) if settings.demo else None
         self._use_saved_at, self._stop = 0, threading.Event()
         self._beats = [
@@ -327,10 +328,6 @@ class Runtime:
                 fix="send `Authorization: Bearer ht_…`",
             )
         return self.stores.tokens.verify(token.strip())
-
-    async def _broker(self, host: str, port: int) -> str:
-        """The address of a broker that may be published to; guarded as receivers of webhooks are."""
-        return (await self.webhook.guard.resolve(Target(False, host, port, host, "/")))[0]
 
     def _as_now(self, actor: Actor) -> Actor:
         """An actor of the past as it stands now. Raises NotAuthenticated when no token speaks for it any more."""

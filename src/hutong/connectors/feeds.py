@@ -149,7 +149,7 @@ class Feed:
 
     def failed(self, reason: str) -> None:
         line = " ".join(reason.split())[:REASON_LENGTH_MAX]
-        self.health.state, self.health.last_error, self.health.last_error_at = "failing", line, self.clock.now()
+        self.health.last_error, self.health.last_error_at, self.health.state = line, self.clock.now(), "failing"
 
     async def save(self, position: Any = None) -> None:
         """Make counts durable, and with them how far the source is; without a position that stays."""

@@ -32,23 +32,23 @@ class Runner(Protocol):
 class Poller(Protocol):
     """A source that is asked again and again."""
 
-    feed: Feed
-
     async def turn(self) -> bool:
         """Ask once. True when there is more to be had at once. Raises as Runner.run does."""
 
 
 class Polling:
-    """Lets a Poller run: every so often, not all at the same moment, and less often while it fails."""
+    """Lets a Poller run, made when it is needed first: every so often, and not all at the same moment."""
 
-    def __init__(self, poller: Poller) -> None:
-        self.feed, self._poller = poller.feed, poller
+    def __init__(self, feed: Feed, make: Callable[[], Poller]) -> None:
+        self.feed, self._make = feed, make
+        self._poller: Poller | None = None
         self._every_s = duration(self.feed.source.declaration.every) / SECOND
 
     async def run(self) -> None:
         share = zlib.crc32(self.feed.source.name.encode()) / 2**32
         await asyncio.sleep(share * min(JITTER_S_MAX, self._every_s / 2))
         while True:
+            self._poller = self._poller or self._make()
             more = await self._poller.turn()
             self.feed.fine()
             if not more:

@@ -122,6 +122,10 @@ class AddressGuard:
                 raise DeliveryRefused(f"{target.host} {refused}" if target.host != address else f"it {refused}")
         return addresses
 
+    async def address(self, host: str, port: int) -> str:
+        """One IP address of a host and port, for what is no HTTP message. Raises as `resolve` does."""
+        return (await self.resolve(Target(False, host, port, host, "/")))[0]
+
     def _refused(self, host: str, address: Address) -> str:
         """Why nothing is sent there; "" where it may be."""
         if host.lower() in self._names or any(address in network for network in self._networks):
