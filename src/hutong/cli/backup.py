@@ -12,7 +12,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from hutong.cli.composition import Composition, cities_option
 from hutong.cli.desk import Desk, data_option, end_with, existing, faults_of, open_desk, rebuilt, store_option
-from hutong.cli.runtime import choose_city, kept_city, load
+from hutong.cli.folders import kept_city
+from hutong.cli.runtime import choose_city, load
 from hutong.kernel.clock import SystemClock, iso
 from hutong.kernel.commands import Request
 from hutong.kernel.errors import NotFound

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from hutong.cli.composition import DATA, Composition, cities_option
-from hutong.cli.runtime import choose_city, kept_city, load, locate_in, locked, usable
+from hutong.cli.folders import kept_city, locked, usable
+from hutong.cli.runtime import choose_city, load, locate_in
 from hutong.engines.sense.changes import Changer
 from hutong.engines.sense.compile import compile_types
 from hutong.engines.sense.rebuild import KINDS, Rebuild, differences, file_hash, read_checkpoint

@@ -1,10 +1,8 @@
 """The composition root: opens stores, builds engines, connects them, and closes them again."""
 
 import asyncio
-import fcntl
 import gc
 import logging
-import os
 import random
 import sys
 import threading
@@ -13,13 +11,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from hutong.api.source_notices import SourceNotices
 from hutong.cli.composition import Composition
+from hutong.cli.folders import CITY_FILE, kept_city, lane_of, locked, usable
 from hutong.cli.reckoning import Reckoning
 from hutong.cli.sources import running_sources
 from hutong.connectors.file_drop import FileDrop
@@ -47,11 +46,11 @@ from hutong.kernel.access import Access, Actor, QueuedAccessLog
 from hutong.kernel.accounts import Accounts
 from hutong.kernel.bookkeeping import Bookkeeper
 from hutong.kernel.calendar import StateCouncilCalendar
-from hutong.kernel.clock import MINUTE, Clock, SystemClock
+from hutong.kernel.clock import MINUTE, Clock
 from hutong.kernel.commands import Handler, Request
 from hutong.kernel.deliveries import Deliveries
 from hutong.kernel.dispatching import Dispatcher
-from hutong.kernel.errors import Conflict, DeclarationFaults, HutongError, InvalidInput, NotAuthenticated, NotFound
+from hutong.kernel.errors import DeclarationFaults, HutongError, NotAuthenticated, NotFound
 from hutong.kernel.housekeeping import Housekeeper, Within
 from hutong.kernel.ids import Ids, TimeOrderedIds
 from hutong.kernel.ledger import Ledger
@@ -82,7 +81,6 @@ SWITCH_INTERVAL_S = 0.001
 PULSE_S = 0.5
 HISTORY_PAGE = 20_000
 PACKS_SETTING = "packs"
-CITY_FILE = "city"
 GARBAGE_THRESHOLD = 200_000
 
 log = logging.getLogger(__name__)
@@ -100,6 +98,7 @@ class Settings:
     packs: tuple[Path, ...] = ()
     allow_notify: tuple[str, ...] = ()
     keep_history: bool = True  # of entities that are deleted
+    history_makes_present: bool = False  # an entity of which history is told exists from then on
     history_page: int = HISTORY_PAGE  # about how many instances an answer of NGSI-LD holds
 
 
@@ -126,7 +125,7 @@ class Stores:
         try:
             self.database = SqlDatabase(
                 settings.store or f"sqlite:///{settings.data / 'hutong.db'}",
-                lane=_lane(settings.data) if settings.store else "main",
+                lane=lane_of(settings.data) if settings.store else "main",
             )
         except BaseException:
             self._locked.close()
@@ -202,6 +201,7 @@ class Runtime:
             self.subscriptions,
             stores.outbox.store,
             self._as_now,
+            settings.history_makes_present,
         )
         self.upkeep = self._upkeep()
         self.reckoning = Reckoning(
@@ -422,35 +422,6 @@ def open_city(settings: Settings, composition: Composition, clock: Clock) -> Run
     return Runtime(settings, packs, city, clock, TimeOrderedIds(clock))
 
 
-def usable(data: Path) -> Path:
-    """A data folder, made where it is not there yet. Raises InvalidInput where it cannot be written."""
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-        if os.access(data, os.W_OK | os.X_OK):
-            return data
-        reason = "it cannot be written"
-    except OSError as error:
-        reason = str(error.strerror)
-    raise InvalidInput(
-        "the data folder cannot be used", where="--data", seen=str(data), fix=f"{reason}; choose another, or mend that"
-    )
-
-
-def kept_city(data: Path, wanted: str = "") -> str:
-    """The city that a data folder belongs to, else the one wanted. Raises Conflict when they differ."""
-    file = data / CITY_FILE
-    kept = file.read_text().strip() if file.exists() else wanted
-    if wanted and kept != wanted:
-        raise Conflict(
-            "these data belong to another city",
-            where="--city",
-            seen=wanted,
-            allowed=kept,
-            fix="leave --city out, or choose another --data",
-        )
-    return kept
-
-
 def tune() -> None:
     """Let the threads of this process take turns often, and the collector of cycles seldom."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -469,24 +440,3 @@ def locate_in(city: City | None) -> Locate:
 
 def _nowhere(_lon: float, _lat: float) -> str:
     return ""
-
-
-def locked(data: Path, name: str) -> IO[str]:
-    """Hold a data folder for one process at a time. Raises Conflict."""
-    file = (data / f"{name}.lock").open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise Conflict(
-            "another Hutong has this data folder open", where=str(data), fix="stop it, or choose another --data"
-        ) from None
-    return file
-
-
-def _lane(data: Path) -> str:
-    """The ledger lane of this data folder, chosen once."""
-    file = data / "lane"
-    if not file.exists():
-        file.write_text(f"lane-{TimeOrderedIds(SystemClock()).new()}")
-    return file.read_text().strip()

@@ -66,6 +66,11 @@ BACKLOG = 2048
 @click.option(
     "--delete-history", is_flag=True, help="Delete the history of entities that are deleted; without, it is kept."
 )
+@click.option(
+    "--history-makes-present",
+    is_flag=True,
+    help="Let an unknown thing exist, as it was last, when its history is told by NGSI-LD; without, it is past only.",
+)
 @click.option("--open", "open_", is_flag=True, help="Switch authentication off; loopback only.")
 @click.option("--demo", is_flag=True, help="Show a demonstration city with simulated data.")
 @click.pass_obj
@@ -82,6 +87,7 @@ def up(
     allow_notify: tuple[str, ...],
     history_page: int,
     delete_history: bool,
+    history_makes_present: bool,
     open_: bool,
     demo: bool,
 ) -> None:
@@ -107,6 +113,7 @@ def up(
         allow_notify=allow_notify,
         history_page=history_page,
         keep_history=not delete_history,
+        history_makes_present=history_makes_present,
     )
     runtime = open_city(settings, composition.with_cities(cities), SystemClock())
     try:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from litestar import Litestar
 from litestar.testing import TestClient
@@ -28,9 +29,10 @@ class Site:
 
 
 @contextmanager
-def site(data: Path, contexts: Sequence[str] = (), *, open: bool = True) -> Iterator[Site]:
+def site(data: Path, contexts: Sequence[str] = (), *, open: bool = True, **settings: Any) -> Iterator[Site]:
     clock = FrozenClock(NOON)
-    runtime = open_city(Settings(data=data, open=open), Composition(form=pack_format(), harness=harness), clock)
+    chosen = Settings(data=data, open=open, **settings)
+    runtime = open_city(chosen, Composition(form=pack_format(), harness=harness), clock)
     runtime.start(beating=False)
     try:
         served = web(runtime, read_contexts(contexts))

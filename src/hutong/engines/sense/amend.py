@@ -157,6 +157,16 @@ class AmendHandler:
         row = self._entities.load(tx, command.tenant, [command.id]).get(command.id)
         past = self._past.load(tx, command.tenant, [command.id]).get(command.id)
         now = self._clock.now()
+        if command.forgotten == ALL:
+            self._strikes += len(command.strikes)
+            self._history.strike_room(self._strikes)
+            gone = (Forgotten(tenant=command.tenant, entity=command.id),)
+            return self._amend(
+                tx,
+                request,
+                emit,
+                Amendment(tenant=command.tenant, recorded_at=now, strikes=command.strikes, past=gone),
+            )
         if row is None and past is None and not command.upsert:
             return NotFound("there is no such entity", where="id", seen=command.id, fix="create it first")
         if (error := self._refused(command, row, past, now)) is not None:
@@ -173,10 +183,15 @@ class AmendHandler:
             block=block.encode() if len(block) else b"",
             past=tuple(_changes(command, past_now, row is None or past is not None or past_now.types != types_of(row))),
         )
-        self._past.apply(tx, amendment.past)
-        position = emit(amendment.event(request.actor, self._city, request.caused_by))
-        self._written.append((amendment, position))
+        self._amend(tx, request, emit, amendment)
         return row is None and past is None
+
+    def _amend(
+        self, tx: Transaction, request: Request, emit: Callable[[Event], Position], amendment: Amendment
+    ) -> bool:
+        self._past.apply(tx, amendment.past)
+        self._written.append((amendment, emit(amendment.event(request.actor, self._city, request.caused_by))))
+        return False
 
     def _refused(self, command: AmendHistory, row: EntityRow | None, past: Past | None, now: int) -> HutongError | None:
         """Why the instances cannot be taken: as for an entity of this type, instance by instance."""
@@ -226,9 +241,6 @@ def _past(command: AmendHistory, row: EntityRow | None, past: Past | None, now: 
 
 def _changes(command: AmendHistory, past: Past, kept: bool) -> Iterable[PastChange]:
     """What becomes of the entity's past; one that is present has one only where there is more to say."""
-    if command.forgotten == ALL:
-        yield Forgotten(tenant=command.tenant, entity=command.id)
-        return
     if command.forgotten:
         datasets = any(one.datasets for one in command.strikes)
         yield Forgotten(tenant=command.tenant, entity=command.id, attribute=command.forgotten, datasets=datasets)

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from hutong.engines.sense.geometry import positions
 from hutong.engines.sense.history import Deletion, Past
 from hutong.engines.sense.merging import NULL, alike, merged
 from hutong.engines.sense.observations import CREATED, DELETED, LATE, MARKED, RETYPED, SET, UNSET, Block
@@ -227,6 +228,8 @@ class Changer:
         types = tuple(dict.fromkeys((*kept, *change.types)))
         scopes = before_scopes if change.scopes is None else change.scopes
         if types != before_types or scopes != before_scopes:
+            if before_scopes and not scopes:
+                _mourn(entity, "scope", Attribute(kind=""), block)
             self._name_types(entity, types, scopes)
             entity.overlay = self._overlay(types)
             block.note(RETYPED, row.id, row.type, extra=_types(types, scopes))
@@ -425,6 +428,8 @@ class Changer:
         types, scopes = attribute.value
         if op == CREATED:
             entity.begin(block.head.recorded_at, self._overlay(tuple(types)))
+        elif entity.row.scopes and not scopes:
+            _mourn(entity, "scope", Attribute(kind=""), block)
         self._name_types(entity, tuple(types), tuple(scopes))
         entity.overlay = self._overlay(tuple(types))
         entity.touch(block)
@@ -483,12 +488,3 @@ def _types(types: tuple[str, ...], scopes: tuple[str, ...]) -> str:
 
 def _failed(change: Change, error: HutongError) -> Changed:
     return Changed(id=change.id, error=error)
-
-
-def positions(coordinates: Any) -> Any:
-    """Every position in GeoJSON coordinates of any depth."""
-    if coordinates and isinstance(coordinates[0], int | float):
-        yield coordinates
-    else:
-        for part in coordinates:
-            yield from positions(part)

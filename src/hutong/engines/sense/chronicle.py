@@ -23,13 +23,25 @@ from hutong.engines.sense.history import (
 )
 from hutong.engines.sense.merging import merged
 from hutong.engines.sense.observations import EXACT_INTEGER_MAX, LATE, Block, restored
-from hutong.engines.sense.ports import Aggregation, Attribute, EntityQuery, EntityRow, EntityStore, HistoryQuery
+from hutong.engines.sense.ports import (
+    Aggregation,
+    Attribute,
+    Change,
+    ChangeEntities,
+    EntityQuery,
+    EntityRow,
+    EntityStore,
+    HistoryQuery,
+    Verb,
+)
 from hutong.engines.sense.sight import Sight
 from hutong.kernel.access import Access, Actor
+from hutong.kernel.clock import LATEST
 from hutong.kernel.commands import Request
 from hutong.kernel.errors import InvalidInput, NotFound, TooLarge
 from hutong.kernel.writer import Writer
 
+TOLD = "history"  # the source of what is present because its history was told
 INSTANCES_MAX = 10_000  # in one amendment
 CANDIDATES_MAX = 200_000  # entities whose history one question may look at
 CHUNK_MIN, CHUNK_MAX = 200, 5_000  # of them at a time
@@ -62,9 +74,11 @@ class Chronicle:
         access: Access,
         sight: Sight,
         off: Off,
+        makes_present: bool = False,
     ) -> None:
         self._entities, self._past, self._history = entities, past, history
         self._writer, self._access, self._sight, self._off = writer, access, sight, off
+        self._makes_present = makes_present
 
     # --- reading ---
 
@@ -167,11 +181,24 @@ class Chronicle:
         command = AmendHistory(
             tenant=tenant, id=id, types=types, scopes=scopes, instances=[*instances], strikes=strikes, upsert=upsert
         )
-        return await self._ask(actor, command)
+        created = await self._ask(actor, command)
+        if created and self._makes_present:
+            newest = {one.key: one.value for one in sorted(instances, key=lambda one: one.value.observed_at or LATEST)}
+            change = Change(verb=Verb.APPEND, upsert=True, id=id, types=types, scopes=scopes or (), attributes=newest)
+            await self._ask(actor, ChangeEntities(changes=[change], tenant=tenant, source=TOLD))
+        return created
 
     async def delete(self, actor: Actor, tenant: str, id: str) -> None:
-        """Delete an entity's history; what it is now stays. Raises AccessDenied, NotFound."""
-        await self._may_write(actor, tenant, id)
+        """Delete an entity's history; what it is now stays, unless it is so by its history alone.
+
+        Raises AccessDenied, NotFound.
+        """
+        if await self._may_write(actor, tenant, id) is None:
+            raise NotFound("there is no such entity", where="id", seen=id)
+        row = await self._off(lambda: self._entities.get(tenant, id))
+        if row is not None and row.source == TOLD:
+            change = Change(verb=Verb.DELETE, id=id)
+            await self._ask(actor, ChangeEntities(changes=[change], tenant=tenant, source=TOLD))
         await self._ask(actor, AmendHistory(tenant=tenant, id=id, strikes=(Strike(entity=id),), forgotten=ALL))
 
     async def delete_attribute(self, actor: Actor, tenant: str, id: str, key: str, *, datasets: bool = False) -> None:
@@ -210,9 +237,9 @@ class Chronicle:
         self._access.require(actor, "sense.write", types=every, place=place, tenant=tenant, source="api")
         return known
 
-    async def _ask(self, actor: Actor, command: AmendHistory) -> bool:
-        created: bool = await self._writer.ask(Request(command=command, actor=actor.id))
-        return created
+    async def _ask(self, actor: Actor, command: AmendHistory | ChangeEntities) -> bool:
+        outcome = await self._writer.ask(Request(command=command, actor=actor.id))
+        return outcome is True
 
     def _corrected(self, tenant: str, id: str, instances: Iterable[Instance]) -> tuple[Strike, ...]:
         """Strikes for what was observed at the very moments of new instances, and differs from them."""

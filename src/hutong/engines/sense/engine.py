@@ -74,6 +74,7 @@ class SenseEngine:
         subscriptions: Subscriptions,
         outbox: OutboxStore,
         as_now: AsNow,
+        history_makes_present: bool = False,
     ) -> None:
         self.overlays = overlays
         self._entities, self._alerts, self._documents, self._history = entities, alerts, documents, history
@@ -87,7 +88,9 @@ class SenseEngine:
             )
             for kind in SUBSCRIPTION_KINDS
         )
-        self.chronicle = Chronicle(entities, past, history, writer, access, self._sight, self._off)
+        self.chronicle = Chronicle(
+            entities, past, history, writer, access, self._sight, self._off, history_makes_present
+        )
         for overlay in overlays.values():
             for key, check in overlay.checks.items():
                 if check.declaration.index:

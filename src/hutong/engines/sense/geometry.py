@@ -47,3 +47,12 @@ def _within_distance(geo: GeoFilter, wanted: BaseGeometry, found: BaseGeometry) 
     return (geo.distance_max is None or metres <= geo.distance_max) and (
         geo.distance_min is None or metres >= geo.distance_min
     )
+
+
+def positions(coordinates: Any) -> Any:
+    """Every position in GeoJSON coordinates of any depth."""
+    if coordinates and isinstance(coordinates[0], int | float):
+        yield coordinates
+    else:
+        for part in coordinates:
+            yield from positions(part)

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 import polars as pl
 
-from hutong.engines.sense.changes import Locate, positions, scopes_of, types_of
+from hutong.engines.sense.changes import Locate, scopes_of, types_of
+from hutong.engines.sense.geometry import positions
 from hutong.engines.sense.history import Past
 from hutong.engines.sense.overlay import Overlay
 from hutong.engines.sense.ports import (

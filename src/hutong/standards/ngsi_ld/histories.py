@@ -65,7 +65,7 @@ def write_deleted(
     told: dict[str, dict[str, Any]] = {}
     for entity, group in groupby(deletions, lambda one: one.entity):
         items = (
-            (one.attribute, Attribute(kind=one.kind, value=_null(one.kind)), one.at, "")
+            (one.attribute, Attribute(kind=one.kind or "P", value=_null(one.kind)), one.at, "")
             for one in group
             if _wanted(one.attribute, asked.shape)
         )
@@ -97,7 +97,10 @@ def _wanted(key: str, shape: Shape) -> bool:
 
 
 def _null(kind: str) -> Any:
-    return {"@none": NULL} if kind == "L" else [NULL] if kind in "TS" else NULL
+    """What stands for a deleted value of a kind; "" is the kind of scopes, of which none are left (clause 4.18)."""
+    if not kind:
+        return []
+    return {"@none": NULL} if kind == "L" else [NULL] if kind in ("T", "S") else NULL
 
 
 def _nothing(kind: str, asked: TemporalQuery) -> Any:
