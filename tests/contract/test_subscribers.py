@@ -12,9 +12,9 @@ from hutong.engines.sense.declarations import EntityDeclaration
 from hutong.engines.sense.engine import SenseEngine
 from hutong.engines.sense.followers import Followers
 from hutong.engines.sense.overlay import Overlay
-from hutong.engines.sense.ports import Compare
+from hutong.engines.sense.ports import Compare, Selector
 from hutong.engines.sense.subscribers import Subscribers
-from hutong.engines.sense.subscriptions import Selector, Subscription, channel_of, read_notice
+from hutong.engines.sense.subscriptions import Subscription, channel_of, read_notice
 from hutong.kernel.access import Access, Actor, Grade, Grant, QueuedAccessLog
 from hutong.kernel.clock import HOUR
 from hutong.kernel.errors import AccessDenied, NotAuthenticated, NotFound

@@ -10,8 +10,18 @@ import pytest
 from hutong.engines.sense.conditions import predicate
 from hutong.engines.sense.documents import Document, DropDocument, KeepDocument
 from hutong.engines.sense.geometry import admits, geometry_in
-from hutong.engines.sense.ports import Attribute, Change, ChangeEntities, Compare, EntityQuery, GeoFilter, Mark, Verb
-from hutong.engines.sense.subscriptions import Notice, On, Selector, Subscription, channel_of, read_notice
+from hutong.engines.sense.ports import (
+    Attribute,
+    Change,
+    ChangeEntities,
+    Compare,
+    EntityQuery,
+    GeoFilter,
+    Mark,
+    Selector,
+    Verb,
+)
+from hutong.engines.sense.subscriptions import Notice, On, Subscription, channel_of, read_notice
 from hutong.kernel.clock import MINUTE, SECOND
 from hutong.kernel.errors import InvalidInput
 from hutong.standards.ngsi_ld.contexts import CORE_CONTEXT
@@ -108,7 +118,7 @@ def test_ids_patterns_types_scopes_and_places_select(core: Core) -> None:
     subscribe(core, "urn:x:pattern", (Selector(id_pattern=".*:b$", types=(("Tank",),)),))
     subscribe(core, "urn:x:both", (Selector(types=(("Tank", "Old"),)),))
     subscribe(core, "urn:x:any", ())
-    subscribe(core, "urn:x:scope", scopes=("/north/#",))
+    subscribe(core, "urn:x:scope", scopes=(("/north/#",),))
     subscribe(core, "urn:x:place", geo=GeoFilter(relation="within", geometry=inside))
     place = {"type": "Point", "coordinates": [120.5, 30.5]}
     core.change(

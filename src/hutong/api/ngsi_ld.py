@@ -6,7 +6,7 @@ which a client encodes; `ngsi_ld_messages.keep_encoded_slashes` around the appli
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from litestar import Router, delete, get, patch, post, put
@@ -38,9 +38,17 @@ from hutong.standards.ngsi_ld.entities import (
 )
 from hutong.standards.ngsi_ld.errors import InvalidRequest
 from hutong.standards.ngsi_ld.headers import Answer
+from hutong.standards.ngsi_ld.linked import Join, Linked
 from hutong.standards.ngsi_ld.parameters import Parameters
 from hutong.standards.ngsi_ld.query import LIMIT_MAX, Query, read_query, read_query_body, read_retrieval, read_types
-from hutong.standards.ngsi_ld.representations import write_entities, write_features, write_retrieved
+from hutong.standards.ngsi_ld.representations import (
+    Shape,
+    as_collection,
+    write_entities,
+    write_features,
+    write_retrieved,
+)
+from hutong.standards.ngsi_ld.uris import NULL
 
 _SIMPLIFIED = ("simplified", "keyValues")
 _LOCAL = frozenset(("local",))  # everything here is local, whatever it says
@@ -121,6 +129,9 @@ class NgsiLd:
         context = http.header_context(request, self._contexts)
         asked = read_retrieval(http.given(request), context, geojson=answer.geojson)
         entity = self._entity(request, asked.types)
+        if asked.join is not None:
+            told = await self._joined(request, [entity], asked.shape, asked.join, answer, context)
+            return self._tell(request, told[0] if len(told) == 1 else told, answer, context)
         content = write_retrieved(
             entity, context, asked.shape, geojson=answer.geojson, with_context=answer.context_in_body
         )
@@ -160,6 +171,10 @@ class NgsiLd:
 
     async def update_attributes(self, request: Call) -> Reply:
         change = await self._fragment(request, Verb.APPEND, nulls=True, patch=True)
+        if change.scopes and not self._entity(request).scopes:  # a scope is changed here, not added
+            outcome = await self._one(request, msgspec.structs.replace(change, scopes=None))
+            refused = {**outcome.refused, "scope": NotFound("the entity has no scope", fix="append it")}
+            return http.updated(request, msgspec.structs.replace(outcome, refused=refused))
         return http.updated(request, await self._one(request, change))
 
     async def update_attribute(self, request: Call) -> Empty:
@@ -167,7 +182,7 @@ class NgsiLd:
         current = self._entity(request)
         for key, attribute in change.attributes.items():
             old = current.attributes.get(key)
-            if old is not None and attribute.kind not in ("", old.kind) and attribute.value is not None:
+            if old is not None and attribute.kind not in ("", old.kind) and attribute.value not in (None, NULL):
                 raise InvalidInput(
                     "the type of an attribute cannot be changed so",
                     where="type",
@@ -266,14 +281,36 @@ class NgsiLd:
         ahead = min(query.limit + 1, LIMIT_MAX)  # one more tells whether there is another page
         found = await self._engine.find(actor, msgspec.structs.replace(query, limit=ahead)) if query.limit else []
         more = len(found) > query.limit or query.limit == len(found) == LIMIT_MAX
-        write: Callable[..., bytes] = write_features if answer.geojson else write_entities
-        content = write(found[: query.limit], context, asked.shape, with_context=answer.context_in_body)
-        reply = http.reply(
-            request, content, answer, context, *http.neighbours(request, query.limit, query.offset, more, answer)
-        )
+        links = http.neighbours(request, query.limit, query.offset, more, answer)
+        if asked.join is not None:
+            told = await self._joined(request, found[: query.limit], asked.shape, asked.join, answer, context)
+            reply = self._tell(request, told, answer, context, *links)
+        else:
+            write: Callable[..., bytes] = write_features if answer.geojson else write_entities
+            content = write(found[: query.limit], context, asked.shape, with_context=answer.context_in_body)
+            reply = http.reply(request, content, answer, context, *links)
         if asked.count:
             reply.headers["NGSILD-Results-Count"] = str(await self._engine.count(actor, query))
         return reply
+
+    async def _joined(
+        self, request: Call, roots: Sequence[Entity], shape: Shape, join: Join, answer: Answer, context: Context
+    ) -> list[dict[str, Any]]:
+        """Entities as they are shown together with those that they are linked to."""
+
+        async def find(ids: tuple[str, ...]) -> list[Entity]:
+            query = EntityQuery(tenant=http.tenant(request), ids=ids, limit=len(ids))
+            return await self._engine.find(actor_of(request), query)
+
+        linked = await Linked.of(roots, shape, join, context, find)
+        return linked.write(roots, shape, geojson=answer.geojson)
+
+    @staticmethod
+    def _tell(request: Call, told: Any, answer: Answer, context: Context, *links: str) -> Reply:
+        if answer.geojson and isinstance(told, list):
+            content = as_collection(told, context, with_context=answer.context_in_body)
+            return http.reply(request, content, answer, context, *links)
+        return http.reply_json(request, told, answer, context, *links)
 
     async def types(self, request: Call) -> Reply:
         answer = http.answer(request)
@@ -346,7 +383,7 @@ class NgsiLd:
             return change  # which the engine will say of this change
         for key, attribute in change.attributes.items():
             old = current.get(key)
-            if old is None and attribute.value is None:
+            if old is None and attribute.value is None and change.verb is Verb.MERGE:
                 raise InvalidInput(
                     "value is missing", where=split_key(key)[0], fix="the attribute is new: give its value"
                 )

@@ -43,6 +43,7 @@ from hutong.standards.ngsi_ld.uris import read_uri
 PATH = "/ngsi-ld/v1"
 PARAMETERS_MAX = 100
 _ENCODED_SLASH = "%2F"
+_NAMING = ("PUT", "PATCH", "DELETE")  # methods whose address ends with what they are about
 _SLASH = "\ue000"  # stands for it on the way to the routes: of private use, and in no URI
 _NOTHING = "\ue001"  # likewise for a segment that is empty
 
@@ -64,6 +65,8 @@ def keep_encoded_slashes(app: ASGIApp) -> ASGIApp:
             raw = scope.get("raw_path", b"").decode("latin-1").partition("?")[0]
             if _ENCODED_SLASH in raw.upper():
                 scope["path"] = unquote(raw.replace("%2f", _ENCODED_SLASH).replace(_ENCODED_SLASH, _SLASH))
+            if scope["path"].endswith("/") and scope["method"] in _NAMING and not scope["query_string"]:
+                scope["path"] += _NOTHING
             if "//" in scope["path"]:
                 scope["path"] = scope["path"].replace("//", f"/{_NOTHING}/")
         await app(scope, receive, send)

@@ -406,7 +406,7 @@ JSON = {"Content-Type": "application/json"}
         (b'{"id": "urn:a:b", "type": "V", "x": NaN}', JSON, 400, "InvalidRequest"),
         (b'{"id": "urn:a:b", "type": "V", "x": "\xff"}', JSON, 400, "InvalidRequest"),
         (b"[" * 100_000, JSON, 400, "InvalidRequest"),
-        (b"5", JSON, 400, "BadRequestData"),
+        (b"5", JSON, 400, "InvalidRequest"),
         (b'{"id": "urn:a:b", "type": "V", "@context": {}}', JSON, 400, "BadRequestData"),
         (b'{"id": "urn:a:b", "type": "V"}', {"Content-Type": "application/ld+json"}, 400, "BadRequestData"),
         (
@@ -451,7 +451,7 @@ def test_an_entity_that_tells_of_the_future_is_refused_whole(http: httpx.Client)
         ("/entities?type=A&foo=1", 400, "InvalidRequest"),
         ("/entities?type=A&q=a==", 400, "BadRequestData"),
         ("/entities?type=A&limit=5000", 403, "TooManyResults"),
-        ("/entities?type=A&join=inline", 422, "OperationNotSupported"),
+        ("/entities?type=A&entityMap=true", 422, "OperationNotSupported"),
         ("/entities?type=A&q=%FF", 400, "InvalidRequest"),
         ("/entities?" + "&".join(f"a{i}=1" for i in range(200)), 400, "InvalidRequest"),
         ("/types?details=maybe", 400, "BadRequestData"),

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from hutong.engines.sense.ports import Compare, Filter
-from hutong.engines.sense.subscriptions import Kept, On, Selector, Subscription
+from hutong.engines.sense.ports import Compare, Filter, Selector
+from hutong.engines.sense.subscriptions import Kept, On, Subscription
 from hutong.kernel.clock import SECOND, instant
 from hutong.kernel.errors import HutongError
 from hutong.kernel.outbox import ChannelState

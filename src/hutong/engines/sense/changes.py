@@ -227,6 +227,8 @@ class Changer:
         kept = () if change.verb is Verb.REPLACE and change.types else before_types
         types = tuple(dict.fromkeys((*kept, *change.types)))
         scopes = before_scopes if change.scopes is None else change.scopes
+        if not change.overwrite:
+            scopes = tuple(dict.fromkeys((*before_scopes, *scopes)))
         if types != before_types or scopes != before_scopes:
             if before_scopes and not scopes:
                 _mourn(entity, "scope", Attribute(kind=""), block)

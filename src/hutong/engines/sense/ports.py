@@ -210,6 +210,14 @@ class GeoFilter(msgspec.Struct, frozen=True, kw_only=True):
     distance_min: float | None = None
 
 
+class Selector(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Entities of these ids, or ids of a pattern, and of these types (alternatives of types that must all be there)."""
+
+    ids: tuple[str, ...] = ()
+    id_pattern: str = ""
+    types: tuple[tuple[str, ...], ...] = ()
+
+
 class EntityQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Which entities. `types` is a disjunction of conjunctions; empty means any.
 
@@ -220,10 +228,11 @@ class EntityQuery(msgspec.Struct, frozen=True, kw_only=True):
     ids: tuple[str, ...] = ()
     id_pattern: str = ""
     types: tuple[tuple[str, ...], ...] = ()
+    selectors: tuple[Selector, ...] = ()  # one of these besides
     attributes: tuple[str, ...] = ()
     where: Filter | None = None
     geo: GeoFilter | None = None
-    scopes: tuple[str, ...] = ()  # NGSI-LD scope queries, any of them: `/a/b`, `/a/+`, `/a/#`
+    scopes: tuple[tuple[str, ...], ...] = ()  # alternatives of scope queries: `/a/b`, `/a/+`, `/a/#`
     place: str = ""  # prefix of an administrative code
     first_types: tuple[str, ...] | None = None  # only entities that have one of these types first
     limit: int = 20

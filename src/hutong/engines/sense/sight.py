@@ -98,7 +98,8 @@ class Sight:
         asked = {*query.attributes, *(_names(query.where) if query.where is not None else ())}
         if query.geo is not None:
             asked.add(query.geo.attribute)
-        meant = {name for together in query.types for name in together}
+        selected = (query.types, *(one.types for one in query.selectors))
+        meant = {name for types in selected for together in types for name in together}
         answering = {name: one for name, one in self._overlays.items() if self._somewhere(actor, one.least, name)}
         for key in asked:
             may = {

@@ -14,13 +14,12 @@ from hutong.engines.sense.documents import (
     KeepDocument,
     missing,
 )
-from hutong.engines.sense.ports import Entity, EntityQuery, EntityStore
+from hutong.engines.sense.ports import Entity, EntityQuery, EntityStore, Selector
 from hutong.engines.sense.sight import Sight
 from hutong.engines.sense.subscriptions import (
     KIND,
     Kept,
     Notice,
-    Selector,
     Subscription,
     Subscriptions,
     channel_of,

@@ -18,7 +18,7 @@ from hutong.engines.sense.conditions import pattern, predicate
 from hutong.engines.sense.documents import Document, DocumentKind, DocumentStore
 from hutong.engines.sense.geometry import admits, geometry_in
 from hutong.engines.sense.overlay import SUSPECT
-from hutong.engines.sense.ports import Attribute, Changed, EntityRow, Filter, GeoFilter
+from hutong.engines.sense.ports import Attribute, Changed, EntityRow, Filter, GeoFilter, Selector
 from hutong.kernel.access import Actor
 from hutong.kernel.outbox import Outbox, Parcel
 from hutong.kernel.transactions import Transaction
@@ -43,14 +43,6 @@ class On(IntFlag):
 _CREATED, _DELETED, _ADDED, _UPDATED, _REMOVED = map(int, On)  # plain numbers are much faster than flags
 
 
-class Selector(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Entities of these ids, or ids of a pattern, and of these types (alternatives of types that must all be there)."""
-
-    ids: tuple[str, ...] = ()
-    id_pattern: str = ""
-    types: tuple[tuple[str, ...], ...] = ()
-
-
 class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who wants to be told of what; the body of a document of kind `subscription`.
 
@@ -65,7 +57,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     on: int = On.ATTRIBUTE_CREATED | On.ATTRIBUTE_UPDATED
     where: Filter | None = None
     geo: GeoFilter | None = None
-    scopes: tuple[str, ...] = ()
+    scopes: tuple[tuple[str, ...], ...] = ()
     datasets: tuple[str, ...] = ()
     previous: bool = False
     active: bool = True
@@ -228,8 +220,8 @@ def _tests(one: Subscription) -> Iterator[Callable[[Snapshot], bool]]:
         selects = tuple(map(_selects, one.selectors))
         yield lambda snapshot: any(select(snapshot.row) for select in selects)
     if one.scopes:
-        matches = tuple(map(pattern, map(_scope_pattern, one.scopes)))
-        yield lambda snapshot: any(match(snapshot.row.scopes) for match in matches)
+        matches = [[pattern(_scope_pattern(scope)) for scope in together] for together in one.scopes]
+        yield lambda snapshot: any(all(match(snapshot.row.scopes) for match in together) for together in matches)
     if one.where is not None:
         answers = predicate(one.where)
         yield lambda snapshot: answers(snapshot.doc)

@@ -53,7 +53,7 @@ class Discovery(msgspec.Struct, frozen=True, kw_only=True):
     needed: frozenset[str] = frozenset()
     where: Filter | None = None  # on properties of the source
     geo: GeoFilter | None = None
-    scopes: tuple[str, ...] = ()
+    scopes: tuple[tuple[str, ...], ...] = ()
     time: Time | None = None
 
 
@@ -112,7 +112,7 @@ class Discoverer:
         self._wanted = tuple(map(_fits, discovery.wanted))
         self._answers = predicate(discovery.where) if discovery.where is not None else None
         self._admits = admits(discovery.geo) if discovery.geo is not None else None
-        self._scopes = tuple(map(pattern, map(_scope_pattern, discovery.scopes)))
+        self._scopes = [[pattern(_scope_pattern(scope)) for scope in together] for together in discovery.scopes]
 
     def find(self, registration: Registration) -> tuple[Information, ...]:
         """The parts of its information that answer; none where the registration does not."""
@@ -135,7 +135,8 @@ class Discoverer:
         return type(found) is dict and "coordinates" in found and self._admits(geometry(found))
 
     def _scoped(self, registration: Registration) -> bool:
-        return not self._scopes or any(match(scope) for match in self._scopes for scope in registration.scopes)
+        scopes = registration.scopes
+        return not self._scopes or any(all(any(map(match, scopes)) for match in together) for together in self._scopes)
 
     def _timely(self, registration: Registration) -> bool:
         """Without a time only sources of what is now are meant, which name no interval (clause 5.10.2.4)."""

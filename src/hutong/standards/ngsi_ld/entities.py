@@ -168,7 +168,7 @@ def _refuse_nul(raw: Any) -> None:
 def context_of(raw: Any, contexts: Contexts, context: Context | None) -> Context:
     """Clause 6.3.5: the @context stands in the body (`context` None) or in the header, never in both."""
     if type(raw) is not dict:
-        raise InvalidInput("not a JSON object", seen=raw, allowed="an object")
+        raise MalformedBody("not a JSON object", seen=raw, allowed="an object")
     if context is None:
         if "@context" not in raw:
             fix = "add it, or send the body as application/json"

@@ -5,22 +5,24 @@ from typing import Any, cast
 
 import msgspec
 
-from hutong.engines.sense.ports import EntityQuery, Filter, GeoFilter
+from hutong.engines.sense.ports import EntityQuery, Filter, GeoFilter, Selector
 from hutong.kernel.errors import HutongError, InvalidInput, Unsupported
 from hutong.standards.ngsi_ld.contexts import Context
 from hutong.standards.ngsi_ld.errors import InvalidRequest, TooComplexQuery, TooManyResults, located
 from hutong.standards.ngsi_ld.geometry import GEOMETRY_TYPES, read_geometry
 from hutong.standards.ngsi_ld.languages import read_languages
+from hutong.standards.ngsi_ld.linked import Join
+from hutong.standards.ngsi_ld.members import CORE_MEMBERS, cut, read_members
 from hutong.standards.ngsi_ld.parameters import Parameters
 from hutong.standards.ngsi_ld.patterns import read_pattern
 from hutong.standards.ngsi_ld.q import SYSTEM_MEMBERS, attributes_of, read_q
 from hutong.standards.ngsi_ld.representations import NORMALIZED, Form, Shape
 from hutong.standards.ngsi_ld.scopes import read_scope_query
+from hutong.standards.ngsi_ld.type_selection import read_type_selection
 
 LIMIT_DEFAULT = 20
 LIMIT_MAX = 1000
 OFFSET_MAX = 10_000_000
-TYPES_MAX = 100  # in one selection, counting those that must all be there
 ATTRIBUTES_MAX = 100  # of which an entity is to have one
 POSITIONS_MAX = 10_000  # in the geometry of a geoquery
 
@@ -66,7 +68,8 @@ _FORMS: Mapping[str, Form] = {
     "keyValues": "simplified",
 }
 _RELATIONS = ("within", "contains", "intersects", "equals", "disjoint", "overlaps")
-_CORE_MEMBERS = ("id", "type", "scope")
+SELECTORS_MAX = 100
+JOIN_LEVEL_MAX = 8
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +78,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     entities: EntityQuery
     shape: Shape
     count: bool = False
+    join: Join | None = None
 
 
 class Retrieval(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +86,7 @@ class Retrieval(msgspec.Struct, frozen=True, kw_only=True):
 
     shape: Shape
     types: tuple[tuple[str, ...], ...] = ()
+    join: Join | None = None
 
 
 AS_IT_IS = Retrieval(shape=NORMALIZED)
@@ -113,12 +118,15 @@ def read_retrieval(given: Mapping[str, Sequence[str]], context: Context, *, geoj
     if not given:
         return AS_IT_IS
     parameters = Parameters.of_address(given, RETRIEVAL)
-    _refuse_linking(parameters)
-    return Retrieval(shape=read_shape(parameters, context, geojson), types=read_types(parameters, context))
+    return Retrieval(
+        shape=read_shape(parameters, context, geojson),
+        types=read_types(parameters, context),
+        join=read_join(parameters),
+    )
 
 
 def _query(parameters: Parameters, context: Context, tenant: str, geojson: bool) -> Query:
-    _refuse_linking(parameters)
+    join = read_join(parameters)
     if any(name in parameters for name in _ORDERING):
         raise Unsupported("entities come in the order of their creation", where="orderBy", fix="leave the order out")
     count = parameters.flag("count") or False
@@ -129,29 +137,27 @@ def _query(parameters: Parameters, context: Context, tenant: str, geojson: bool)
     if limit == 0 and not count:
         raise InvalidInput("a page of no entities", where="limit", seen=0, fix="add count=true, or ask for more")
     offset = min(parameters.number("offset", 0) or 0, OFFSET_MAX)
-    return Query(
-        entities=read_selection(parameters, context, tenant, limit, offset),
-        count=count,
-        shape=read_shape(parameters, context, geojson),
-    )
+    entities = read_selection(parameters, context, tenant, limit, offset)
+    shape = read_shape(parameters, context, geojson)
+    if shape.pick and not shape.pick & CORE_MEMBERS:  # what has none of them is not shown: clause 4.21
+        entities = msgspec.structs.replace(entities, attributes=_bounded(tuple(shape.pick), "pick"))
+    return Query(entities=entities, count=count, shape=shape, join=join)
 
 
 def read_selection(parameters: Parameters, context: Context, tenant: str, limit: int, offset: int) -> EntityQuery:
     """Which entities. Raises InvalidInput where nothing narrows the question (clause 5.7.2.4)."""
-    attributes = parameters.names("attrs", _attribute_name(context))
-    if len(attributes) > ATTRIBUTES_MAX:
-        raise TooComplexQuery(
-            "too many attributes", where="attrs", seen=len(attributes), allowed=f"at most {ATTRIBUTES_MAX}"
-        )
+    attributes = _bounded(parameters.names("attrs", _attribute_name(context)), "attrs")
     where = _condition(parameters, context)
     geo = read_geo_filter(parameters, context)
     types = read_types(parameters, context)
+    selectors = _read_selectors(parameters, context)
     local = parameters.flag("local")
-    everything = parameters.raw("type") == "*"
+    everything = parameters.raw("type") == "*" or any(not one.types for one in selectors)
     if everything and local is False:
         raise InvalidInput("all types are asked for locally only", where="local", seen="false", allowed="true")
     narrowing = (
         types
+        or selectors
         or geo
         or set(attributes) - SYSTEM_MEMBERS
         or (where is not None and attributes_of(where) - SYSTEM_MEMBERS)
@@ -169,6 +175,7 @@ def read_selection(parameters: Parameters, context: Context, tenant: str, limit:
         tenant=tenant,
         ids=ids,
         types=types,
+        selectors=selectors,
         attributes=attributes,
         where=where,
         geo=geo,
@@ -177,6 +184,13 @@ def read_selection(parameters: Parameters, context: Context, tenant: str, limit:
         id_pattern=read_pattern(pattern, "idPattern") if pattern and not ids else "",
         scopes=read_scope_query(scopes) if scopes else (),
     )
+
+
+def _bounded(names: tuple[str, ...], where: str) -> tuple[str, ...]:
+    if len(names) > ATTRIBUTES_MAX:
+        allowed = f"at most {ATTRIBUTES_MAX}"
+        raise TooComplexQuery("too many attributes", where=where, seen=len(names), allowed=allowed)
+    return names
 
 
 def _condition(parameters: Parameters, context: Context) -> Filter | None:
@@ -190,23 +204,7 @@ def _condition(parameters: Parameters, context: Context) -> Filter | None:
 def read_types(parameters: Parameters, context: Context) -> tuple[tuple[str, ...], ...]:
     """The entity type selection (clause 4.17): alternatives of types that must all be there; `*` is no selection."""
     text = parameters.text("type")
-    if not text or text == "*":
-        return ()
-    text = text.replace("|", ",")
-    if (named := text.count(",") + text.count(";") + 1) > TYPES_MAX:
-        raise TooComplexQuery("too many types", where="type", seen=named, allowed=f"at most {TYPES_MAX}")
-    try:
-        return tuple(_conjunction(part, context) for part in text.split(","))
-    except HutongError as error:
-        raise located(error, "type") from None
-
-
-def _conjunction(part: str, context: Context) -> tuple[str, ...]:
-    grouped = part.startswith("(") and part.endswith(")")
-    names = part[1:-1].split(";") if grouped else [part]
-    if not all(names) or any(char in name for name in names for char in "();"):
-        raise InvalidInput("no selection of types", seen=part, allowed="A,B or (A;B),C")
-    return tuple(context.expand(name) for name in names)
+    return read_type_selection(text, context.expand) if text else ()
 
 
 def read_geo_filter(parameters: Parameters, context: Context) -> GeoFilter | None:
@@ -282,12 +280,10 @@ def read_shape(
         "format", (*_FORMS, *more_options), next((option for option in options if option in _FORMS), "normalized")
     )
     attributes = frozenset(parameters.names("attrs", _attribute_name(context)))
-    pick = frozenset(parameters.names("pick", _member_name(context)))
-    omit = frozenset(parameters.names("omit", _member_name(context)))
+    pick = read_members(",".join(parameters.items("pick")), context.expand, "pick")
+    omit = read_members(",".join(parameters.items("omit")), context.expand, "omit")
     if attributes and (pick or omit):
         raise InvalidInput("attrs goes with neither pick nor omit", where="attrs", fix="put the names into pick")
-    if pick & omit:
-        raise InvalidInput("the same member is picked and omitted", where="omit", seen=", ".join(pick & omit))
     language = parameters.text("lang")
     if language:
         read_languages(language)
@@ -298,21 +294,20 @@ def read_shape(
             fix="accept application/geo+json, or leave it out",
         )
     geometry = parameters.text("geometryProperty")
-    return Shape(
+    shape = Shape(
         form=_FORMS.get(form, "normalized"),
         system="sysAttrs" in options,
         attributes=attributes,
-        pick=pick,
-        omit=omit,
         datasets=frozenset("" if item == "@none" else item for item in parameters.uris("datasetId", "@none")),
         language=language,
         geometry=context.expand(geometry) if geometry else "location",
     )
+    return cut(shape, pick, omit)
 
 
 def _attribute_name(context: Context) -> Any:
     def expand(name: str) -> str:
-        if name in _CORE_MEMBERS or name.startswith("@"):
+        if name in CORE_MEMBERS or name.startswith("@"):
             raise InvalidInput(
                 "no attribute",
                 where="attrs",
@@ -325,28 +320,21 @@ def _attribute_name(context: Context) -> Any:
     return expand
 
 
-def _member_name(context: Context) -> Any:
-    def expand(name: str) -> str:
-        if "{" in name or "}" in name:
-            raise InvalidInput("members of linked entities are picked without join", seen=name)
-        return name if name in _CORE_MEMBERS else context.expand(name)
-
-    return expand
-
-
-def _refuse_linking(parameters: Parameters) -> None:
+def read_join(parameters: Parameters) -> Join | None:
+    """How linked entities are retrieved (clause 4.5.23); None where they are not."""
     level = parameters.number("joinLevel", None, 1)
-    if parameters.one_of("join", ("@none", "flat", "inline"), "@none") != "@none":
-        raise Unsupported(
-            "linked entities are not retrieved here",
-            where="join",
-            seen=parameters.raw("join"),
-            fix="ask for them by id",
-        )
-    if level is not None and "join" not in parameters:
-        raise InvalidInput("joinLevel goes with join", where="joinLevel", seen=level)
+    how = parameters.one_of("join", ("@none", "flat", "inline"), "@none")
+    contained_by = parameters.uris("containedBy")
+    if (level is not None or contained_by) and "join" not in parameters:
+        where = "joinLevel" if level is not None else "containedBy"
+        raise InvalidInput("this goes with join", where=where, fix="add join=inline or join=flat")
     if parameters.flag("entityMap"):
         raise Unsupported("entity maps are not kept here", where="entityMap", fix="page with limit and offset")
+    if how == "@none":
+        return None
+    if level is not None and level > JOIN_LEVEL_MAX:
+        raise TooComplexQuery("too many levels", where="joinLevel", seen=level, allowed=f"at most {JOIN_LEVEL_MAX}")
+    return Join(how=cast("Any", how), level=level or 1, contained_by=frozenset(contained_by))
 
 
 def body_parameters(raw: Any, *, temporal: bool) -> Parameters:
@@ -391,18 +379,33 @@ def _object(raw: Any, where: str, allowed: frozenset[str]) -> dict[str, Any]:
 
 
 def _selectors(raw: Any) -> dict[str, Any]:
-    """EntitySelectors (clause 5.2.33): one, or several that name types alone."""
-    if type(raw) is not list or not raw:
-        raise InvalidInput("no selectors", where="entities", seen=raw, allowed="an array with EntitySelectors")
+    """EntitySelectors (clause 5.2.33): one, or several of types alone, stand among the other parameters."""
+    if type(raw) is not list or not 0 < len(raw) <= SELECTORS_MAX:
+        raise InvalidInput("no selectors", where="entities", seen=raw, allowed=f"an array with 1 to {SELECTORS_MAX}")
     selectors = [_object(selector, f"entities[{i}]", _SELECTOR) for i, selector in enumerate(raw)]
     for i, selector in enumerate(selectors):
         if type(selector.get("type")) is not str or not selector["type"]:
             raise InvalidInput("the type is missing", where=f"entities[{i}].type", allowed="a selection of types, or *")
-    if len(selectors) > 1:
-        if any(set(selector) != {"type"} for selector in selectors):
-            raise Unsupported("several selectors that name ids", where="entities", fix="send a query for each")
+    if len(selectors) > 1 and all(set(selector) == {"type"} for selector in selectors):
         return {"type": "*" if any(s["type"] == "*" for s in selectors) else ",".join(s["type"] for s in selectors)}
-    selector = dict(selectors[0])
-    if type(selector.get("id")) is str:
-        selector["id"] = [selector["id"]]
-    return selector
+    listed = [{**one, "id": [one["id"]]} if type(one.get("id")) is str else one for one in selectors]
+    return listed[0] if len(listed) == 1 else {"entities": listed}
+
+
+def _read_selectors(parameters: Parameters, context: Context) -> tuple[Selector, ...]:
+    """Several selectors of a Query."""
+    found = []
+    for i, raw in enumerate(parameters.raw("entities") or ()):
+        one = Parameters(raw)
+        try:
+            ids, pattern = one.uris("id"), one.text("idPattern")
+            found.append(
+                Selector(
+                    ids=ids,
+                    id_pattern=read_pattern(pattern, "idPattern") if pattern and not ids else "",
+                    types=read_types(one, context),
+                )
+            )
+        except HutongError as error:
+            raise located(error, f"entities[{i}]") from None
+    return tuple(found)

@@ -33,7 +33,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
     `pick`: only these members (empty: all); `omit`: not these; `attributes`: only these attributes, `id` and `type`
     kept (the older `attrs`); `datasets`: only instances of these datasetIds (`""` is the default instance).
-    `language` is a preference as in Accept-Language.
+    `language` is a preference as in Accept-Language. `linked`: what Relationships of these names lead to, otherwise.
     """
 
     form: Form = "normalized"
@@ -44,6 +44,15 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     datasets: frozenset[str] = frozenset()
     language: str = ""
     geometry: str = "location"
+    linked: Mapping[str, "Shape"] = {}
+
+    def inside(self, name: str) -> "Shape":
+        """How entities are shown that a Relationship of this name leads to."""
+        if (own := self.linked.get(name)) is not None:
+            return own
+        if not (self.attributes or self.pick or self.omit or self.linked):
+            return self
+        return msgspec.structs.replace(self, attributes=frozenset(), pick=frozenset(), omit=frozenset(), linked={})
 
 
 NORMALIZED = Shape()
@@ -62,7 +71,7 @@ def write_entity(entity: Entity, context: Context, shape: Shape = NORMALIZED) ->
                 told.pop(member, None)
     write = _WRITERS[shape.form]
     several: dict[str, dict[str, Attribute]] = {}
-    for key, attribute in _chosen(entity.attributes, shape).items():
+    for key, attribute in chosen(entity.attributes, shape).items():
         if "@" in key:
             name, dataset = split_key(key)
             several.setdefault(name, {})[dataset] = attribute
@@ -95,7 +104,11 @@ def write_entities(
     entities: Iterable[Entity], context: Context, shape: Shape = NORMALIZED, *, with_context: bool = False
 ) -> bytes:
     """A JSON array of entities, each with its @context where asked for."""
-    told = [write_entity(entity, context, shape) for entity in entities]
+    return as_array([write_entity(entity, context, shape) for entity in entities], context, with_context=with_context)
+
+
+def as_array(told: list[dict[str, Any]], context: Context, *, with_context: bool) -> bytes:
+    """A JSON array of what is told of entities."""
     if with_context:
         for one in told:
             one["@context"] = context.source
@@ -106,10 +119,13 @@ def write_features(
     entities: Iterable[Entity], context: Context, shape: Shape = NORMALIZED, *, with_context: bool = True
 ) -> bytes:
     """A GeoJSON FeatureCollection."""
-    told: dict[str, Any] = {
-        "type": "FeatureCollection",
-        "features": [write_feature(entity, context, shape) for entity in entities],
-    }
+    features = [write_feature(entity, context, shape) for entity in entities]
+    return as_collection(features, context, with_context=with_context)
+
+
+def as_collection(features: list[dict[str, Any]], context: Context, *, with_context: bool) -> bytes:
+    """A GeoJSON FeatureCollection of features."""
+    told: dict[str, Any] = {"type": "FeatureCollection", "features": features}
     if with_context:
         told["@context"] = context.source
     return msgspec.json.encode(told)
@@ -138,7 +154,7 @@ def shown(name: str, shape: Shape) -> bool:
     )
 
 
-def _chosen(attributes: Mapping[str, Attribute], shape: Shape) -> Mapping[str, Attribute]:
+def chosen(attributes: Mapping[str, Attribute], shape: Shape) -> Mapping[str, Attribute]:
     if not (shape.attributes or shape.pick or shape.omit or shape.datasets):
         return attributes
     return {

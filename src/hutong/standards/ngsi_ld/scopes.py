@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from hutong.kernel.errors import InvalidInput, Unsupported
+from hutong.kernel.errors import InvalidInput
 from hutong.standards.ngsi_ld.errors import TooComplexQuery
+from hutong.standards.ngsi_ld.type_selection import read_type_selection
 from hutong.standards.ngsi_ld.uris import NULL, is_name
 
 SCOPES_MAX = 100
@@ -32,23 +33,18 @@ def _read_scope(value: Any) -> str:
     raise InvalidInput("no scope", seen=value, allowed=allowed)
 
 
-def read_scope_query(text: str, where: str = "scopeQ") -> tuple[str, ...]:
-    """Alternatives of a scope query: `/a/b`, `/a/+/c`, `/a/#`. Raises Unsupported for conjunctions."""
+def read_scope_query(text: str, where: str = "scopeQ") -> tuple[tuple[str, ...], ...]:
+    """Alternatives of scope queries that must all hold: each `/a/b`, `/a/+/c` or `/a/#`."""
     if len(text) > SCOPE_QUERY_LENGTH_MAX:
         raise TooComplexQuery("the scope query is too long", where=where, allowed=f"at most {SCOPE_QUERY_LENGTH_MAX}")
-    text = text.replace("|", ",").replace(" ", "+")  # a plus that was not percent-encoded arrives as a space
-    alternatives = tuple(part.removeprefix("(").removesuffix(")") for part in text.split(","))
-    for part in alternatives:
-        if ";" in part:
-            raise Unsupported(
-                "scopes that must all hold are not asked about here",
-                where=where,
-                seen=part,
-                fix="ask for alternatives, with commas",
-            )
-        levels = part.removeprefix("/").split("/")
-        if levels[-1] == "#":
-            levels.pop()
-        if not part.startswith("/") or not all(level == "+" or is_name(level) for level in levels):
-            raise InvalidInput("no scope query", where=where, seen=part, allowed="/level, + for any, /# at the end")
-    return alternatives
+    # a plus that was not percent-encoded arrives as a space
+    return read_type_selection(text.replace("/ ", "/+"), _read_scope_term, where)
+
+
+def _read_scope_term(term: str) -> str:
+    levels = term.removeprefix("/").split("/")
+    if levels[-1] == "#":
+        levels.pop()
+    if not term.startswith("/") or not all(level == "+" or is_name(level) for level in levels):
+        raise InvalidInput("no scope query", seen=term, allowed="/level, + for any, /# at the end")
+    return term

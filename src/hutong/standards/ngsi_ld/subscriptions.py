@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 import msgspec
 
-from hutong.engines.sense.ports import Filter, GeoFilter
-from hutong.engines.sense.subscriptions import On, Selector, Subscription
+from hutong.engines.sense.ports import Filter, GeoFilter, Selector
+from hutong.engines.sense.subscriptions import On, Subscription
 from hutong.kernel.clock import SECOND
 from hutong.kernel.errors import HutongError, InvalidInput
 from hutong.standards.ngsi_ld.contexts import CORE_CONTEXT, Context, Contexts

@@ -20,10 +20,11 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    true,
     tuple_,
 )
 
-from hutong.engines.sense.ports import EntityQuery, EntityRow, Form, GeoFilter
+from hutong.engines.sense.ports import EntityQuery, EntityRow, Form, GeoFilter, Selector
 from hutong.engines.sense.watch import LIVE_LAG_MAX
 from hutong.kernel.errors import TooLarge
 from hutong.store.sql.database import SqlDatabase, SqlTransaction
@@ -210,12 +211,9 @@ class SqlEntities:
 
     def _conditions(self, query: EntityQuery) -> list[ColumnElement[bool]]:
         found: list[ColumnElement[bool]] = [entity.c.tenant == literal(query.tenant)]
-        if query.ids:
-            found.append(entity.c.id.in_([literal(one) for one in query.ids]))
-        if query.id_pattern:
-            found.append(entity.c.id.regexp_match(query.id_pattern))
-        if query.types:
-            found.append(or_(*(and_(*(self._of_type(name) for name in together)) for together in query.types)))
+        found += self._selected(query)
+        if query.selectors:
+            found.append(or_(*(and_(true(), *self._selected(one)) for one in query.selectors)))
         if query.first_types is not None:
             found.append(self._database.one_of(entity.c.type, query.first_types))
         if query.attributes:
@@ -228,12 +226,20 @@ class SqlEntities:
             }
             found.append(condition(self._database.sqlite, query.where, scalars))
         if query.scopes:
-            found.append(or_(*(in_scope(entity.c.scopes, scope) for scope in query.scopes)))
+            found.append(or_(*(and_(*(in_scope(entity.c.scopes, one) for one in some)) for some in query.scopes)))
         if query.place:
             found.append(and_(entity.c.place >= query.place, entity.c.place < query.place + "~"))
         if query.geo is not None and query.geo.attribute == "location":
             found.append(_near(query.geo))
         return found
+
+    def _selected(self, asked: EntityQuery | Selector) -> Iterator[ColumnElement[bool]]:
+        if asked.ids:
+            yield entity.c.id.in_([literal(one) for one in asked.ids])
+        if asked.id_pattern:
+            yield entity.c.id.regexp_match(asked.id_pattern)
+        if asked.types:
+            yield or_(*(and_(*(self._of_type(name) for name in together)) for together in asked.types))
 
     def _of_type(self, name: str) -> ColumnElement[bool]:
         extra = select(entity_type.c.id).where(

@@ -20,6 +20,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    true,
     tuple_,
     union_all,
 )
@@ -27,7 +28,7 @@ from sqlalchemy import Text as SqlText
 from sqlalchemy.dialects import postgresql, sqlite
 
 from hutong.engines.sense.history import Deletion, Forgotten, Past, PastChange
-from hutong.engines.sense.ports import EntityQuery
+from hutong.engines.sense.ports import EntityQuery, Selector
 from hutong.store.sql.database import SqlDatabase, SqlTransaction
 from hutong.store.sql.entities import in_scope
 from hutong.store.sql.tables import attribute_deletion, entity, entity_past, entity_type
@@ -141,16 +142,21 @@ class SqlPast:
 
     def _conditions(self, table: Table, query: EntityQuery) -> Iterator[ColumnElement[bool]]:
         yield table.c.tenant == literal(query.tenant)
-        if query.ids:
-            yield self._database.one_of(table.c.id, query.ids)
-        if query.id_pattern:
-            yield table.c.id.regexp_match(query.id_pattern)
-        if query.types:
-            yield or_(*(and_(*(self._of_type(table, name) for name in together)) for together in query.types))
+        yield from self._selected(table, query)
+        if query.selectors:
+            yield or_(*(and_(true(), *self._selected(table, one)) for one in query.selectors))
         if query.first_types is not None:
             yield self._database.one_of(table.c.type, query.first_types)
         if query.scopes:
-            yield or_(*(in_scope(table.c.scopes, scope) for scope in query.scopes))
+            yield or_(*(and_(*(in_scope(table.c.scopes, one) for one in some)) for some in query.scopes))
+
+    def _selected(self, table: Table, asked: EntityQuery | Selector) -> Iterator[ColumnElement[bool]]:
+        if asked.ids:
+            yield self._database.one_of(table.c.id, asked.ids)
+        if asked.id_pattern:
+            yield table.c.id.regexp_match(asked.id_pattern)
+        if asked.types:
+            yield or_(*(and_(*(self._of_type(table, name) for name in together)) for together in asked.types))
 
     def _of_type(self, table: Table, name: str) -> ColumnElement[bool]:
         """An entity is of the types that it has, and of those that its history was told with."""
