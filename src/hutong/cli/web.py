@@ -21,7 +21,9 @@ from hutong.api.outbox import OutboxRoutes
 from hutong.api.short_way import short_way
 from hutong.api.source_notices import KIND as SOURCES
 from hutong.api.source_notices import SourceNotifications
+from hutong.api.sources import SourceRoutes
 from hutong.cli.runtime import Runtime
+from hutong.connectors.feeds import Health
 from hutong.engines.sense.subscriptions import KIND
 from hutong.kernel.access import Actor
 from hutong.kernel.ids import secret
@@ -35,7 +37,7 @@ from hutong.standards.ngsi_ld.library import Files, Library, NoFiles
 
 SECRET_FILE = "portal.secret"
 IDENTITY_SETTING = "identity"
-MACHINE_PATHS = ("/ngsi-ld", "/health", "/api")
+MACHINE_PATHS = ("/ngsi-ld", "/health", "/api", "/metrics")
 
 
 @get("/health", sync_to_thread=False)
@@ -99,6 +101,7 @@ def _site(runtime: Runtime, standards: Sequence[Router]) -> Litestar:
         *standards,
         AlertRoutes(runtime.sense).router(),
         OutboxRoutes(runtime.deliveries).router(),
+        SourceRoutes(lambda: runtime.sources.health, lambda: _figures(runtime), runtime.stores.access).router(),
     ]
     lifespan = (lambda _: runtime.sending(),)
     if runtime.city is None:
@@ -110,6 +113,11 @@ def _site(runtime: Runtime, standards: Sequence[Router]) -> Litestar:
         return _machine_errors(request, error) if machine else shown.errors(request, error)
 
     return application([*routes, shown.router], runtime.identify, (shown.close,), errors, lifespan)
+
+
+def _figures(runtime: Runtime) -> dict[str, float]:
+    """What this process says of itself, by name."""
+    return {"writer_backlog": runtime.writer.backlog, "database_bytes": runtime.stores.database.size_bytes()}
 
 
 def _machine_errors(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
@@ -125,6 +133,10 @@ def portal(runtime: Runtime) -> Portal:
     def may_handle(actor: Actor) -> bool:
         return runtime.stores.access.would_allow(actor, "sense.alert.acknowledge")
 
+    def sources(actor: Actor) -> Sequence[Health]:
+        runtime.stores.access.require(actor, "admin.metrics", what="sources")
+        return runtime.sources.health
+
     return Portal(
         city=compose.city(runtime.city),
         platforms=compose.platforms(runtime.packs, mission),
@@ -134,6 +146,7 @@ def portal(runtime: Runtime) -> Portal:
         actor=actor_of,
         may_handle=may_handle,
         csrf_secret=_kept_secret(runtime.settings.data),
+        sources=sources,
     )
 
 

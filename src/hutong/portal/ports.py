@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeAlias
 import polars as pl
 from litestar.connection import ASGIConnection
 
+from hutong.connectors.feeds import Health
 from hutong.engines.sense.declarations import AlertDeclaration, EntityDeclaration
 from hutong.engines.sense.ports import Aggregation, Alert, AlertQuery, Entity, EntityQuery, HistoryQuery
 from hutong.kernel import mission
@@ -105,7 +106,8 @@ class Portal:
     """All that the pages are given.
 
     `actor` tells who is behind a request; `may_handle` whether an actor may acknowledge and silence alerts (asked only
-    to show or hide the forms: the engine decides again). `csrf_secret` signs forms; it must outlive a restart.
+    to show or hide the forms: the engine decides again). `sources` tells how sources fare, and refuses who may not
+    know. `csrf_secret` signs forms; it must outlive a restart.
     """
 
     city: City
@@ -116,6 +118,7 @@ class Portal:
     actor: Callable[[ASGIConnection[Any, Any, Any, Any]], Actor]
     may_handle: Callable[[Actor], bool]
     csrf_secret: str
+    sources: Callable[[Actor], Sequence[Health]] = lambda _: ()
     tenant: str = ""
 
     def platform(self, name: str) -> Platform | None:

@@ -16,7 +16,7 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from hutong.kernel.errors import HutongError, InvalidInput, NotFound
 from hutong.portal.assets import built, static_file
-from hutong.portal.pages import alerts, exports, home, platform, thing
+from hutong.portal.pages import alerts, exports, home, platform, sources, thing
 from hutong.portal.pages.errors import ErrorPage, error_pages, language
 from hutong.portal.ports import Portal
 from hutong.portal.visit import HEADERS, Here, Site, Visit, both
@@ -61,6 +61,7 @@ def pages(portal: Portal) -> Pages:
             alerts.alerts,
             alerts.acknowledge,
             alerts.silence,
+            sources.sources,
             exports.download,
             offline,
             missing,
