@@ -145,6 +145,20 @@ def test_a_paused_an_expired_and_a_dropped_one_are_not_told(core: Core) -> None:
     assert [len(told(core, f"urn:x:{name}")) for name in ("paused", "expired", "dropped", "changed")] == [0, 0, 0, 1]
 
 
+def test_who_is_about_a_thing_is_found_anew_when_either_changes(core: Core) -> None:
+    subscribe(core, "urn:x:first")
+    core.observe(A, level=1.0)
+    subscribe(core, "urn:x:second")
+    subscribe(core, "urn:x:old", (Selector(types=(("Old",),)),))
+    core.observe(A, level=2.0)
+    core.change(Change(verb=Verb.APPEND, id=A, types=("Tank", "Old"), attributes={"level": Attribute(value=3.0)}))
+    core.ask(DropDocument(kind="subscription", id="urn:x:first"))
+    core.observe(A, level=4.0)
+    assert levels(core, "urn:x:first") == [1.0, 2.0, 3.0]
+    assert levels(core, "urn:x:second") == [2.0, 3.0, 4.0]
+    assert levels(core, "urn:x:old") == [3.0, 4.0]
+
+
 def test_an_interval_is_told_by_the_clock_once_each(core: Core) -> None:
     subscribe(core, interval=MINUTE)
     core.observe(A, level=1.0)

@@ -24,6 +24,7 @@ from hutong.kernel.outbox import Outbox, Parcel
 from hutong.kernel.transactions import Transaction
 
 KIND: Final[DocumentKind] = "subscription"
+KNOWN_MAX: Final = 50_000  # things of a tenant of which is remembered who asks for them
 log = logging.getLogger(__name__)
 _ENCODER = msgspec.json.Encoder()
 
@@ -178,14 +179,18 @@ class _Delta(NamedTuple):
 class _Compiled:
     """A subscription ready to be asked."""
 
-    __slots__ = ("_datasets", "_on", "_tests", "_watched", "channel", "kept", "places", "previous")
+    __slots__ = ("_datasets", "_on", "_selects", "_tests", "_watched", "channel", "kept", "places", "previous")
 
     def __init__(self, kept: Kept) -> None:
         one = kept.subscription
         self.kept, self.channel, self.previous = kept, kept.channel, one.previous
         self.places: list[list[_Compiled]] = []
         self._on, self._watched, self._datasets = int(one.on), frozenset(one.watched), frozenset(one.datasets)
-        self._tests = tuple(_tests(one))
+        self._selects, self._tests = tuple(map(_selects, one.selectors)), tuple(_tests(one))
+
+    def selects(self, row: EntityRow) -> bool:
+        """Whether it is about such an entity at all: by its id and types, which hardly ever change."""
+        return not self._selects or any(select(row) for select in self._selects)
 
     def wants(self, snapshot: Snapshot, delta: _Delta) -> bool:
         """Whether it is to be told of this change."""
@@ -216,9 +221,6 @@ class _Compiled:
 
 
 def _tests(one: Subscription) -> Iterator[Callable[[Snapshot], bool]]:
-    if any(map(_selects_more_than_a_type, one.selectors)):
-        selects = tuple(map(_selects, one.selectors))
-        yield lambda snapshot: any(select(snapshot.row) for select in selects)
     if one.scopes:
         matches = [[pattern(_scope_pattern(scope)) for scope in together] for together in one.scopes]
         yield lambda snapshot: any(all(match(snapshot.row.scopes) for match in together) for together in matches)
@@ -227,11 +229,6 @@ def _tests(one: Subscription) -> Iterator[Callable[[Snapshot], bool]]:
         yield lambda snapshot: answers(snapshot.doc)
     if one.geo is not None:
         yield _lies(one.geo)
-
-
-def _selects_more_than_a_type(selector: Selector) -> bool:
-    """Whether more is to be asked than where it stands among the subscriptions of a tenant."""
-    return bool(selector.ids or selector.id_pattern) or any(len(together) != 1 for together in selector.types)
 
 
 def _lies(geo: GeoFilter) -> Callable[[Snapshot], bool]:
@@ -291,8 +288,10 @@ class OfTenant:
     def __init__(self) -> None:
         self._by_type: dict[str, _Bucket] = {}
         self._any = _Bucket()
+        self._known: dict[tuple[str, str, str], tuple[_Compiled, ...]] = {}
 
     def put(self, compiled: _Compiled) -> None:
+        self.forget()
         for selector in compiled.kept.subscription.selectors or (Selector(),):
             for together in selector.types or ((),):
                 bucket = self._by_type.setdefault(together[0], _Bucket()) if together else self._any
@@ -311,12 +310,24 @@ class OfTenant:
             return Snapshot(entity.row, held or {}, entity.doc, outcome.created)
         return None
 
-    def candidates(self, row: EntityRow) -> Iterable[_Compiled]:
-        found = list(self._any.find(row.id))
-        for name in types_of(row):
-            if (bucket := self._by_type.get(name)) is not None:
-                found += bucket.find(row.id)
-        return dict.fromkeys(found) if len(found) > 1 else found
+    def about(self, row: EntityRow) -> Sequence[_Compiled]:
+        """Those that are about such an entity; remembered, as the same things change again and again."""
+        key = row.id, row.type, row.types
+        known = self._known.get(key)
+        if known is None:
+            found = list(self._any.find(row.id))
+            for name in types_of(row):
+                if (bucket := self._by_type.get(name)) is not None:
+                    found += bucket.find(row.id)
+            known = tuple(one for one in dict.fromkeys(found) if one.selects(row))
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            self._known[key] = known
+        return known
+
+    def forget(self) -> None:
+        """Subscriptions have changed."""
+        self._known.clear()
 
     def _concerns(self, row: EntityRow) -> bool:
         by_type, any_type = self._by_type, self._any
@@ -383,7 +394,7 @@ class Subscriptions:
                 continue
             delta = _Delta.of(snapshot)
             bodies: dict[bool, bytes] = {}
-            for one in subscribed.candidates(snapshot.row):
+            for one in subscribed.about(snapshot.row):
                 if one.wants(snapshot, delta) and one.kept.subscription.holds(now) and self._outbox.takes(one.channel):
                     body = bodies.get(one.previous)
                     if body is None:
@@ -412,6 +423,8 @@ class Subscriptions:
         if gone is not None:
             for place in gone.places:
                 place.remove(gone)
+            if tenant in self._tenants:
+                self._tenants[tenant].forget()
 
 
 def _beat(kept: Kept, now: int) -> int:

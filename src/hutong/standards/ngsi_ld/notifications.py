@@ -87,11 +87,11 @@ def write_notification(
 ) -> dict[str, Any]:
     """A Notification as JSON-ready mapping. `linked`: the entities that a join may bring in, by id."""
     told = [_write(telling, one, linked) for one in happenings]
-    features = [_feature(one.entity, element, telling) for one, element in zip(happenings, told, strict=True)]
+    entities = [one.entity for one in happenings]
     if telling.join == "flat":
-        reached = _reached((one.entity for one in happenings), linked, telling.join_level)
+        reached = _reached(entities, linked, telling.join_level)
         told += [_plain(entity, telling) for entity in reached]
-        features += [_feature(entity, _plain(entity, telling), telling) for entity in reached]
+        entities += reached
     notification: dict[str, Any] = {
         "id": id_,
         "type": "Notification",
@@ -100,6 +100,7 @@ def write_notification(
         "data": told,
     }
     if telling.answer.media_type == GEO_JSON:
+        features = [_feature(entity, element, telling) for entity, element in zip(entities, told, strict=True)]
         notification["data"] = {"type": "FeatureCollection", "features": features}
         if telling.answer.context_in_body:
             notification["data"]["@context"] = telling.source
@@ -130,7 +131,8 @@ def _write(telling: Telling, one: Happening, linked: Mapping[str, Entity]) -> di
     attributes = {} if notice.deleted else dict(one.entity.attributes)
     if telling.only_changed:
         attributes = {key: attributes[key] for key in notice.changed if key in attributes}
-    attributes |= {key: _nulled(attribute) for key, attribute in _together(gone, attributes).items()}
+    if gone:
+        attributes |= {key: _nulled(attribute) for key, attribute in _together(gone, attributes).items()}
     told = _written(msgspec.structs.replace(one.entity, attributes=attributes), context, shape)
     if notice.deleted:
         told["deletedAt"] = write_instant(notice.at)
