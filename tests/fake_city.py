@@ -28,6 +28,7 @@ from hutong.kernel.access import ANONYMOUS, OPEN_ACTOR, Actor
 from hutong.kernel.clock import DAY, HOUR, MINUTE, Clock, FrozenClock
 from hutong.kernel.errors import AccessDenied, NotFound
 from hutong.kernel.mission import read_mission
+from hutong.kernel.outbox import ChannelState, DeadLetter, Parcel, State
 from hutong.kernel.packs import Packs, Text, read_cities
 from hutong.portal import compose
 from hutong.portal.declarations import FigureDeclaration
@@ -294,6 +295,100 @@ class FakeSense:
         self._changed.set()
 
 
+class FakeDeliveries:
+    """Implements Deliveries of the portal: a channel in each state, and three messages that were given up."""
+
+    def __init__(self, clock: Clock) -> None:
+        now = clock.now()
+        states: dict[str, dict[str, Any]] = {
+            "closed": {
+                "state": "closed",
+                "waiting": 100_003,
+                "times_refused": 3,
+                "last_failed_at": now - HOUR,
+                "last_error": "100003 messages wait, 100000 is the most: nothing more is taken",
+            },
+            "failing": {
+                "state": "failing",
+                "waiting": 12,
+                "failures": 4,
+                "next_at": now + MINUTE,
+                "dead": 3,
+                "times_failed": 7,
+                "last_failed_at": now - MINUTE,
+                "last_error": "answered 500",
+            },
+            "paused": {"state": "paused", "waiting": 5},
+            "active": {"times_sent": 48_211, "last_sent_at": now - MINUTE},
+        }
+        self.found = {
+            f"subscription::urn:ngsi-ld:Subscription:{name}": ChannelState(
+                id=f"subscription::urn:ngsi-ld:Subscription:{name}", kind="subscription", **fields
+            )
+            for name, fields in states.items()
+        }
+        channel = "subscription::urn:ngsi-ld:Subscription:failing"
+        reasons = ("answered 500", "too old: no answer within 5 s", "it points at this machine itself: 127.0.0.1")
+        self.letters = {
+            n: DeadLetter(
+                parcel=Parcel(channel, f'{{"n": {n}, "b": "<b>&"}}'.encode(), now - n * HOUR, n),
+                died_at=now - MINUTE,
+                attempts=12,
+                reason=reason,
+                size=20,
+            )
+            for n, reason in enumerate(reasons, 1)
+        }
+
+    def may(self, actor: Actor) -> bool:
+        return actor != ANONYMOUS
+
+    def _check(self, actor: Actor) -> None:
+        if not self.may(actor):
+            raise AccessDenied("only operators see messages")
+
+    async def channels(self, actor: Actor, state: str = "", limit: int = 100, offset: int = 0) -> list[ChannelState]:
+        self._check(actor)
+        return [one for one in self.found.values() if state in ("", one.state)][offset : offset + limit]
+
+    async def count_channels(self, actor: Actor, state: str = "") -> int:
+        return len(await self.channels(actor, state))
+
+    async def dead(self, actor: Actor, channel: str = "", limit: int = 100, offset: int = 0) -> list[DeadLetter]:
+        self._check(actor)
+        return [one for one in self.letters.values() if channel in ("", one.parcel.channel)][offset : offset + limit]
+
+    async def count_dead(self, actor: Actor, channel: str = "") -> int:
+        return len(await self.dead(actor, channel))
+
+    async def dead_letter(self, actor: Actor, n: int) -> DeadLetter:
+        self._check(actor)
+        if n not in self.letters:
+            raise NotFound("no such dead letter", seen=n)
+        return self.letters[n]
+
+    async def resend(self, actor: Actor, channel: str, parcels: Sequence[int] = ()) -> int:
+        return await self.drop(actor, channel, parcels)
+
+    async def drop(self, actor: Actor, channel: str, parcels: Sequence[int] = ()) -> int:
+        self._check(actor)
+        gone = [n for n in self.letters if not parcels or n in parcels]
+        for n in gone:
+            del self.letters[n]
+        return len(gone)
+
+    async def pause(self, actor: Actor, channel: str) -> ChannelState:
+        return self._turn(actor, channel, "paused")
+
+    async def resume(self, actor: Actor, channel: str) -> ChannelState:
+        return self._turn(actor, channel, "active")
+
+    def _turn(self, actor: Actor, channel: str, state: State) -> ChannelState:
+        self._check(actor)
+        self.found[channel] = msgspec.structs.replace(self.found[channel], state=state)
+        return self.found[channel]
+
+
 def fake_platform() -> Platform:
     mission = read_mission()
     return Platform(
@@ -324,6 +419,7 @@ def fake_portal(clock: Clock | None = None, things: int = 110) -> tuple[Portal, 
         platforms=(fake_platform(),),
         mission=read_mission(),
         sense=sense,
+        deliveries=FakeDeliveries(clock),
         clock=clock,
         actor=actor_of,
         may_handle=lambda actor: actor != ANONYMOUS,

@@ -14,6 +14,8 @@ PATHS = {
     "silent": f"/platforms/smart_parking/things/{THING[:-1]}4", "band":
         f"/platforms/smart_parking/things/{THING}?show=occupancy&span=30d", "alerts": "/alerts",
     "resolved": "/alerts?state=resolved", "missing": "/no/such/page", "offline": "/offline",
+    "deliveries": "/operations/deliveries", "no channel": "/operations/deliveries?state=closed&channel=none",
+    "delivery": "/operations/deliveries/2",
 }  # fmt: skip
 SCREENS = {"phone": (390, "light"), "desk": (1440, "dark"), "small phone": (360, "dark"), "wall": (3840, "light")}
 
@@ -84,6 +86,20 @@ def test_pages_work_without_javascript(
         page.locator("#filter-state").select_option("suspect")
         page.locator(".filters button").click()
         expect(page.locator("tr[data-state]")).to_have_count(page.locator("tr[data-state=suspect]").count())
+
+
+def test_an_operator_resends_a_message_without_javascript(browser: Browser, city: City) -> None:
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(f"{city.url}/en/operations/deliveries")
+        expect(page.locator("[data-state=failing]")).to_contain_text("The receiver answered 500")
+        letter = page.locator("[data-letter='1']")
+        letter.locator("summary").click()
+        letter.get_by_role("button", name="Send again").click()
+        expect(page.locator(".notice")).to_contain_text("1 message is being sent again")
+        expect(page.locator("[data-letter='1']")).to_have_count(0)
+        page.locator("[data-state=closed]").get_by_role("button", name="Resume").click()
+        expect(page.locator("[data-state=closed]")).to_have_count(0)
 
 
 def test_language_switch_keeps_the_page(page: Page, city: City) -> None:

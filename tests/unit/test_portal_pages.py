@@ -40,7 +40,10 @@ def shown(page: str) -> list[tuple[str, str]]:
     return re.findall(r'data-thing="([^"]+)" data-state="(\w+)"', page)
 
 
-@pytest.mark.parametrize("path", ["/", "/zh", PLATFORM, f"{PLATFORM}/things/{THING}", "/zh/alerts", "/zh/no/such/page"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/zh", PLATFORM, f"{PLATFORM}/things/{THING}", "/zh/alerts", "/zh/operations/deliveries", "/zh/no/such/page"],
+)
 def test_no_page_has_script_or_style_of_its_own(client: TestClient[Any], path: str) -> None:
     answer = client.get(path)
     assert answer.headers["Content-Security-Policy"] == HEADERS["Content-Security-Policy"]
@@ -101,6 +104,42 @@ def test_the_public_may_not_handle_alerts(anonymous: TestClient[Any]) -> None:
     token = anonymous.cookies["hutong_csrf"]
     refused = anonymous.post("/en/alerts/a3/acknowledge", data={"note": "", "_csrf_token": token})
     assert refused.status_code == 403
+
+
+def test_operators_see_deliveries_in_their_language_and_nobody_else_does(
+    client: TestClient[Any], anonymous: TestClient[Any]
+) -> None:
+    page = client.get("/zh/operations/deliveries").text
+    for text in (
+        "对方返回 500",
+        "100003 条消息在等待，超过上限 100000 条",
+        "已过期，不再尝试：5 秒内没有应答",
+        "（127.0.0.1）",
+    ):
+        assert text in page
+    assert "/zh/operations/deliveries" in client.get("/zh").text
+    letter = client.get("/en/operations/deliveries/2")
+    assert "&lt;b&gt;&amp;" in letter.text
+    assert client.get("/en/operations/deliveries/9").status_code == 404
+    assert client.get("/en/operations/deliveries?state=odd").status_code == 400
+    assert "operations/deliveries" not in anonymous.get("/zh").text
+    for path in ("", "/2"):
+        assert anonymous.get(f"/zh/operations/deliveries{path}").status_code == 403
+    token = anonymous.cookies["hutong_csrf"]
+    form = {"channel": "x", "_csrf_token": token}
+    for verb in ("resend", "drop", "pause", "resume"):
+        assert anonymous.post(f"/zh/operations/deliveries/{verb}", data=form).status_code == 403
+        assert client.post(f"/zh/operations/deliveries/{verb}", data={"channel": "x"}).status_code == 403
+
+
+def test_an_empty_outbox_says_so(client: TestClient[Any]) -> None:
+    portal, _ = fake_portal()
+    portal.deliveries.found.clear()  # type: ignore[attr-defined]  # the made-up one
+    portal.deliveries.letters.clear()  # type: ignore[attr-defined]  # the made-up one
+    with TestClient(fake_site(portal)) as empty:
+        page = empty.get("/en/operations/deliveries").text
+    assert "No messages have gone out yet" in page
+    assert "Everything was delivered" in page
 
 
 def test_names_and_ids_are_written_as_text_only() -> None:

@@ -44,6 +44,7 @@ def test_every_text_is_used() -> None:
         "alerts.",
         "chart.span_",
         "sources.state_",
+        "deliveries.",
     )  # keys put together from a value
     unused = [
         key

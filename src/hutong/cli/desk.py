@@ -18,11 +18,12 @@ from hutong.engines.sense.rebuild import KINDS, Rebuild, differences, file_hash,
 from hutong.engines.sense.upkeep import noted_files
 from hutong.kernel.access import SYSTEM, Access, Actor, QueuedAccessLog
 from hutong.kernel.clock import DAY, SystemClock, iso
-from hutong.kernel.commands import Request
+from hutong.kernel.commands import Handler, Request
 from hutong.kernel.errors import IntegrityBroken, NotFound
 from hutong.kernel.housekeeping import Housekeeper, Within
 from hutong.kernel.ids import TimeOrderedIds
 from hutong.kernel.ledger import SEALED, Ledger, Sealed, latest_seal
+from hutong.kernel.outbox import Outbox, OutboxHandler
 from hutong.kernel.packs import City, Packs
 from hutong.kernel.packs.faults import Faults
 from hutong.kernel.tokens import Tokens
@@ -34,6 +35,7 @@ from hutong.store.sql.database import SqlDatabase
 from hutong.store.sql.documents import SqlDocuments
 from hutong.store.sql.entities import SqlEntities
 from hutong.store.sql.ledger import SqlLedger
+from hutong.store.sql.outbox import SqlOutbox
 from hutong.store.sql.past import SqlPast
 from hutong.store.sql.state import state_of
 
@@ -59,9 +61,11 @@ class Desk:
     writer: Writer
     tokens: Tokens
 
+    def ask(self, command: Any) -> Any:
+        return self.writer.submit(Request(command=command, actor="system:desk")).result()
+
     def within(self, kind: str, work: Any) -> Any:
-        request = Request(command=Within(kind=kind, work=work), actor="system:desk")
-        return self.writer.submit(request).result()
+        return self.ask(Within(kind=kind, work=work))
 
 
 @contextmanager
@@ -74,7 +78,10 @@ def open_desk(data: Path, store: str) -> Iterator[Desk]:
         database = SqlDatabase(store or f"sqlite:///{data / 'hutong.db'}")
         ledger = SqlLedger(database)
         house = Housekeeper(ledger, ledger, clock, "")
-        writer = Writer(database, Ledger(ledger, LANE), ledger, clock, dict.fromkeys(house.COMMANDS, house))
+        outgoing = OutboxHandler(Outbox(SqlOutbox(database)), clock, "")
+        handlers: dict[type, Handler] = dict.fromkeys(house.COMMANDS, house)
+        handlers |= dict.fromkeys(outgoing.COMMANDS, outgoing)
+        writer = Writer(database, Ledger(ledger, LANE), ledger, clock, handlers)
         writer.start()
         access = Access(clock, ids, QueuedAccessLog(), SqlGrants(database))
         try:
@@ -241,6 +248,7 @@ def _checkpoint_faults(data: Path, seal: Sealed) -> list[str]:
 
 
 def existing(data: Path, store: str) -> None:
+    """Raises NotFound where there are no data of a city."""
     """Raises NotFound where no city keeps data."""
     if not store and not (data / "hutong.db").exists():
         raise NotFound(

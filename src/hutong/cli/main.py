@@ -9,6 +9,7 @@ from hutong.cli.backup import backup, drill, restore
 from hutong.cli.check import check, new_pack
 from hutong.cli.composition import Composition
 from hutong.cli.desk import rebuild, token, verify
+from hutong.cli.outbox import outbox
 from hutong.cli.proofs import harness
 from hutong.cli.reference import reference
 from hutong.cli.replay import replay
@@ -25,7 +26,7 @@ def hutong(context: click.Context) -> None:
     context.obj = Composition(form=pack_format(), harness=harness)
 
 
-for command in (up, replay, token, check, new_pack, reference, verify, rebuild, backup, restore, drill):
+for command in (up, replay, token, outbox, check, new_pack, reference, verify, rebuild, backup, restore, drill):
     hutong.add_command(command)
 
 

@@ -142,6 +142,7 @@ def portal(runtime: Runtime) -> Portal:
         platforms=compose.platforms(runtime.packs, mission),
         mission=mission,
         sense=runtime.sense,
+        deliveries=runtime.deliveries,
         clock=runtime.clock,
         actor=actor_of,
         may_handle=may_handle,

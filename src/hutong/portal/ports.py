@@ -15,6 +15,7 @@ from hutong.kernel import mission
 from hutong.kernel.access import Actor
 from hutong.kernel.clock import Clock
 from hutong.kernel.expressions import NO_SCALES, Scales
+from hutong.kernel.outbox import ChannelState, DeadLetter
 from hutong.kernel.packs import Text
 from hutong.portal.declarations import ColourDeclaration, FigureDeclaration
 from hutong.portal.words import Language
@@ -101,6 +102,32 @@ class Sense(Protocol):
     ) -> AsyncIterator[list[Entity]]: ...
 
 
+class Deliveries(Protocol):
+    """The verbs of operators about messages that pages call."""
+
+    def may(self, actor: Actor) -> bool: ...
+
+    async def channels(
+        self, actor: Actor, state: str = "", limit: int = 100, offset: int = 0
+    ) -> list[ChannelState]: ...
+
+    async def count_channels(self, actor: Actor, state: str = "") -> int: ...
+
+    async def dead(self, actor: Actor, channel: str = "", limit: int = 100, offset: int = 0) -> list[DeadLetter]: ...
+
+    async def count_dead(self, actor: Actor, channel: str = "") -> int: ...
+
+    async def dead_letter(self, actor: Actor, n: int) -> DeadLetter: ...
+
+    async def resend(self, actor: Actor, channel: str, parcels: Sequence[int] = ()) -> int: ...
+
+    async def drop(self, actor: Actor, channel: str, parcels: Sequence[int] = ()) -> int: ...
+
+    async def pause(self, actor: Actor, channel: str) -> ChannelState: ...
+
+    async def resume(self, actor: Actor, channel: str) -> ChannelState: ...
+
+
 @dataclass(frozen=True)
 class Portal:
     """All that the pages are given.
@@ -114,6 +141,7 @@ class Portal:
     platforms: tuple[Platform, ...]
     mission: mission.Mission
     sense: Sense
+    deliveries: Deliveries
     clock: Clock
     actor: Callable[[ASGIConnection[Any, Any, Any, Any]], Actor]
     may_handle: Callable[[Actor], bool]

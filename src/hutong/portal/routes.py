@@ -16,7 +16,7 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from hutong.kernel.errors import HutongError, InvalidInput, NotFound
 from hutong.portal.assets import built, static_file
-from hutong.portal.pages import alerts, exports, home, platform, sources, thing
+from hutong.portal.pages import alerts, deliveries, exports, home, platform, sources, thing
 from hutong.portal.pages.errors import ErrorPage, error_pages, language
 from hutong.portal.ports import Portal
 from hutong.portal.visit import HEADERS, Here, Site, Visit, both
@@ -62,6 +62,12 @@ def pages(portal: Portal) -> Pages:
             alerts.acknowledge,
             alerts.silence,
             sources.sources,
+            deliveries.deliveries,
+            deliveries.letter,
+            deliveries.resend,
+            deliveries.drop,
+            deliveries.pause,
+            deliveries.resume,
             exports.download,
             offline,
             missing,

@@ -137,6 +137,7 @@ class Visit:
             "other_tag": TAGS[other(self.lang)],
             "csrf": csrf_token({"request": self.request}),
             "may_handle": portal.may_handle(self.actor),
+            "may_operate": portal.deliveries.may(self.actor),
         }
         return self.site.templates.get_template(template).render({**shared, **context})
 
