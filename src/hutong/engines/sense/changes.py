@@ -450,7 +450,7 @@ class Changer:
             if key == "location":
                 self._place(entity, None)
         else:
-            if not attribute.marks & DERIVED:
+            if block.computed or not attribute.marks & DERIVED:
                 entity.hear(attribute.observed_at, now)
             attribute.created_at, attribute.modified_at = old.created_at if old is not None else now, now
             doc[key] = attribute
