@@ -5,7 +5,6 @@ which a client encodes; `ngsi_ld_messages.keep_encoded_slashes` around the appli
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -13,6 +12,7 @@ from litestar import Router, delete, get, patch, post, put
 
 from hutong.api import ngsi_ld_messages as http
 from hutong.api.app import actor_of
+from hutong.api.ngsi_ld_discovery import Discovery
 from hutong.api.ngsi_ld_messages import PATH, Call, Empty, Reply
 from hutong.api.short_way import Handler, Route
 from hutong.engines.sense.ports import (
@@ -22,12 +22,13 @@ from hutong.engines.sense.ports import (
     ChangeEntities,
     Entity,
     EntityQuery,
+    InUse,
     Verb,
 )
 from hutong.kernel.access import Actor
 from hutong.kernel.errors import HutongError, InvalidInput, NotFound, Unsupported
 from hutong.standards.ngsi_ld.attributes import dataset_key, split_key
-from hutong.standards.ngsi_ld.contexts import Context, Contexts, full_name
+from hutong.standards.ngsi_ld.contexts import Context, Contexts
 from hutong.standards.ngsi_ld.entities import (
     Refused,
     read_attribute,
@@ -68,7 +69,7 @@ class Sense(Protocol):
 
     async def types(self, actor: Actor, tenant: str) -> Mapping[str, int]: ...
 
-    def attributes(self, actor: Actor, type: str, /) -> list[str]: ...
+    async def in_use(self, actor: Actor, tenant: str, type: str = "", attribute: str = "") -> Sequence[InUse]: ...
 
 
 class NgsiLd:
@@ -103,7 +104,7 @@ class NgsiLd:
             post("/entityOperations/merge", summary="Merge a batch (5.6.20)")(self.batch_merge),
             post("/entityOperations/delete", summary="Delete a batch (5.6.10)")(self.batch_delete),
             post("/entityOperations/query", status_code=200, summary="Query entities (5.7.2)")(self.query_by_body),
-            get("/types", summary="Types of entities in use (5.7.5)")(self.types),
+            *Discovery(self._engine, self._contexts).handlers(),
         ]
         return http.router(handlers)
 
@@ -311,34 +312,6 @@ class NgsiLd:
             content = as_collection(told, context, with_context=answer.context_in_body)
             return http.reply(request, content, answer, context, *links)
         return http.reply_json(request, told, answer, context, *links)
-
-    async def types(self, request: Call) -> Reply:
-        answer = http.answer(request)
-        context = http.header_context(request, self._contexts)
-        details = http.parameters(request, frozenset(("details", "local"))).flag("details")
-        names = sorted(await self._engine.types(actor_of(request), http.tenant(request)))
-        if not details:
-            listed = {
-                "id": "urn:ngsi-ld:EntityTypeList:all",
-                "type": "EntityTypeList",
-                "typeList": [context.compact(name) for name in names],
-            }
-            return http.reply_json(request, listed, answer, context)
-        attributes = partial(self._engine.attributes, actor_of(request))
-        return http.reply_json(
-            request,
-            [
-                {
-                    "id": full_name(name),
-                    "type": "EntityType",
-                    "typeName": context.compact(name),
-                    "attributeNames": sorted(map(context.compact, attributes(name))),
-                }
-                for name in names
-            ],
-            answer,
-            context,
-        )
 
     # --- steps that operations share ---
 

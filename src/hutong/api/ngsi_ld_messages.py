@@ -43,7 +43,8 @@ from hutong.standards.ngsi_ld.uris import read_uri
 PATH = "/ngsi-ld/v1"
 PARAMETERS_MAX = 100
 _ENCODED_SLASH = "%2F"
-_NAMING = ("PUT", "PATCH", "DELETE")  # methods whose address ends with what they are about
+# What an address ends with that lacks the id or name it is about, by method.
+_NAMED = {"PUT": ("/",), "DELETE": ("/",), "PATCH": ("/entities/", "/subscriptions/", "/csourceRegistrations/")}
 _SLASH = "\ue000"  # stands for it on the way to the routes: of private use, and in no URI
 _NOTHING = "\ue001"  # likewise for a segment that is empty
 
@@ -65,7 +66,7 @@ def keep_encoded_slashes(app: ASGIApp) -> ASGIApp:
             raw = scope.get("raw_path", b"").decode("latin-1").partition("?")[0]
             if _ENCODED_SLASH in raw.upper():
                 scope["path"] = unquote(raw.replace("%2f", _ENCODED_SLASH).replace(_ENCODED_SLASH, _SLASH))
-            if scope["path"].endswith("/") and scope["method"] in _NAMING and not scope["query_string"]:
+            if scope["path"].endswith(_NAMED.get(scope["method"], ())) and not scope["query_string"]:
                 scope["path"] += _NOTHING
             if "//" in scope["path"]:
                 scope["path"] = scope["path"].replace("//", f"/{_NOTHING}/")

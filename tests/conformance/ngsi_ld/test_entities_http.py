@@ -99,7 +99,7 @@ def test_scopes_are_appended_replaced_or_left_out(http: httpx.Client) -> None:
     bare, scoped = create(http, "bare"), create(http, "scoped", scope="/a")
     assert http.post(f"/entities/{scoped}/attrs?options=noOverwrite", json={"scope": "/b"}).status_code == 204
     assert retrieve(http, scoped)["scope"] == ["/a", "/b"]
-    assert http.patch(f"/entities/{scoped}/attrs", json={"scope": "/c"}).status_code == 204
+    assert http.patch(f"/entities/{scoped}/attrs/", json={"scope": "/c"}).status_code == 204
     assert retrieve(http, scoped)["scope"] == "/c"
     reply = http.patch(f"/entities/{bare}/attrs", json={"scope": "/c", "speed": 5})
     assert (reply.status_code, [one["attributeName"] for one in reply.json()["notUpdated"]]) == (
@@ -108,3 +108,25 @@ def test_scopes_are_appended_replaced_or_left_out(http: httpx.Client) -> None:
     )
     assert "scope" not in retrieve(http, bare)
     assert len(http.get("/entities?type=Vehicle&scopeQ=/c;/c,/d").json()) == 1
+
+
+def test_types_and_attributes_in_use_are_told(http: httpx.Client) -> None:
+    speeds = [{"type": "Property", "value": 1}, {"type": "Property", "value": 2, "datasetId": "urn:d:1"}]
+    create(http, "1", speed=speeds, follows={"type": "Relationship", "object": "urn:x:1"})
+    http.post("/entities", json={"id": "urn:x:2", "type": ["Vehicle", "Bus"], "name": "No 7"}).raise_for_status()
+    assert http.get("/types").json()["typeList"] == ["Bus", "Vehicle"]
+    details = {one["typeName"]: one["attributeNames"] for one in http.get("/types?details=true").json()}
+    assert details == {"Bus": ["name"], "Vehicle": ["follows", "name", "speed"]}
+    vehicle = http.get("/types/Vehicle").json()
+    kinds = {one["attributeName"]: one["attributeTypes"] for one in vehicle["attributeDetails"]}
+    assert (vehicle["entityCount"], kinds) == (
+        2,
+        {"follows": ["Relationship"], "name": ["Property"], "speed": ["Property"]},
+    )
+    assert http.get("/attributes").json()["attributeList"] == ["follows", "name", "speed"]
+    by_name = {one["attributeName"]: one["typeNames"] for one in http.get("/attributes?details=true").json()}
+    assert by_name["name"] == ["Bus", "Vehicle"]
+    speed = http.get("/attributes/speed").json()
+    assert (speed["attributeCount"], speed["attributeTypes"], speed["typeNames"]) == (2, ["Property"], ["Vehicle"])
+    fails(http.get("/types/Train"), 404, "ResourceNotFound")
+    fails(http.get("/attributes/none"), 404, "ResourceNotFound")

@@ -36,6 +36,7 @@ from hutong.engines.sense.ports import (
     EntityRow,
     EntityStore,
     HistoryQuery,
+    InUse,
 )
 from hutong.engines.sense.relations import relations, subscribed
 from hutong.engines.sense.sight import Sight
@@ -194,9 +195,11 @@ class SenseEngine:
         found = await self._off(lambda: self._entities.types(tenant))
         return {name: n for name, n in found.items() if self._access.visible(actor, self._sight.least(name))}
 
-    def attributes(self, actor: Actor, type: str) -> list[str]:
-        """The declared properties of a type that the actor may see."""
-        return self._sight.attributes(actor, type)
+    async def in_use(self, actor: Actor, tenant: str = "", type: str = "", attribute: str = "") -> list[InUse]:
+        """Attributes in use, of a type or of a name where given, as far as the actor may see them."""
+        self._access.require(actor, "sense.read", tenant=tenant)
+        found = await self._off(lambda: self._entities.in_use(tenant, type, attribute))
+        return [one for one in found if self._sight.somewhere(actor, one.type, one.attribute)]
 
     async def history(self, actor: Actor, query: HistoryQuery) -> pl.DataFrame:
         """Observations (HISTORY_SCHEMA), sorted by entity, attribute and time."""

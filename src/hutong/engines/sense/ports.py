@@ -329,6 +329,15 @@ Form: TypeAlias = Literal["number", "text", "boolean"]
 """How a store reads a property's value out of a document."""
 
 
+class InUse(msgspec.Struct, frozen=True):
+    """How many instances of an attribute, of one kind, entities of a type have."""
+
+    type: str
+    attribute: str
+    kind: str
+    count: int
+
+
 class EntityStore(Protocol):
     """Entities as they stand now."""
 
@@ -351,7 +360,10 @@ class EntityStore(Protocol):
         """Every entity in order of tenant and id, streamed."""
 
     def types(self, tenant: str) -> Mapping[str, int]:
-        """Each type in use and how many entities have it first."""
+        """Each type in use and how many entities have it."""
+
+    def in_use(self, tenant: str, type: str, attribute: str) -> list[InUse]:
+        """Attributes of entities of a type ("": any), or of a name, by type and kind; each type of an entity counts."""
 
     def table(
         self, type: str, columns: Sequence[str], properties: Mapping[str, Form], limit: int

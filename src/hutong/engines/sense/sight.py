@@ -161,11 +161,9 @@ class Sight:
         overlay = self._overlays.get(type_)
         return overlay.least if overlay is not None else Grade.CLOSED
 
-    def attributes(self, actor: Actor, type_: str) -> list[str]:
-        """The declared properties of a type that the actor may see."""
-        overlay = self._overlays.get(type_)
-        checks = overlay.checks.items() if overlay is not None else ()
-        return [key for key, check in checks if self._somewhere(actor, check.grade, type_)]
+    def somewhere(self, actor: Actor, type_: str, attribute: str) -> bool:
+        """Whether the actor may see this attribute of things of this type in any place at all."""
+        return self._somewhere(actor, self._grade(type_, attribute), type_)
 
     def _somewhere(self, actor: Actor, grade: Grade, type_: str) -> bool:
         """Whether the actor may see what is so graded in any place at all."""

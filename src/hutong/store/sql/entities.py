@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
@@ -23,8 +24,9 @@ from sqlalchemy import (
     true,
     tuple_,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
-from hutong.engines.sense.ports import EntityQuery, EntityRow, Form, GeoFilter, Selector
+from hutong.engines.sense.ports import EntityQuery, EntityRow, Form, GeoFilter, InUse, Selector
 from hutong.engines.sense.watch import LIVE_LAG_MAX
 from hutong.kernel.errors import TooLarge
 from hutong.store.sql.database import SqlDatabase, SqlTransaction
@@ -41,6 +43,7 @@ _new_values, _changed_values, _lively_values = (
 )
 STREAM_PAGE = 5_000
 GEO_CANDIDATES_MAX = 200_000
+IN_USE_MAX = 10_000  # attributes by type and kind
 
 
 class SqlEntities:
@@ -150,8 +153,37 @@ class SqlEntities:
 
     def types(self, tenant: str) -> dict[str, int]:
         """Each type in use and how many entities have it."""
-        counted = select(entity.c.type, func.count()).where(entity.c.tenant == tenant).group_by(entity.c.type)
-        return dict(self._database.query(counted))
+        found: Counter[str] = Counter()
+        for names, there in self._typed(tenant):
+            for name, count in self._database.query(select(names, func.count()).where(*there).group_by(names)):
+                found[name] += count
+        return dict(found)
+
+    def in_use(self, tenant: str, type: str, attribute: str) -> list[InUse]:
+        sqlite = self._database.sqlite
+        each = (func.json_each if sqlite else func.jsonb_each)(entity.c.doc).table_valued("key", "value")
+        key, value = each.c.key, each.c.value
+        name = func.substr(key, 1, func.instr(key + "@", "@") - 1) if sqlite else func.split_part(key, "@", 1)
+        letter = func.json_extract(value, "$.k") if sqlite else cast(value, JSONB).op("->>")("k")
+        found: Counter[tuple[str, str, str]] = Counter()
+        for names, there in self._typed(tenant):
+            columns = (names.label("t"), name.label("a"), func.coalesce(letter, "P").label("k"))
+            asked = select(*columns, func.count()).select_from(entity, each).where(*there)
+            if type:
+                asked = asked.where(names == literal(type))
+            if attribute:
+                asked = asked.where(name == literal(attribute))
+            grouped = asked.group_by(literal_column("t"), literal_column("a"), literal_column("k"))
+            for *what, count in self._database.query(grouped.limit(literal_column(str(IN_USE_MAX)))):
+                found[what[0], what[1], what[2]] += count
+        return [InUse(*what, count) for what, count in sorted(found.items())]
+
+    @staticmethod
+    def _typed(tenant: str) -> list[tuple[ColumnElement[str], list[ColumnElement[bool]]]]:
+        """Entities of one type, and of several: where their types stand, and the conditions that join them."""
+        own = entity.c.tenant == literal(tenant)
+        several = [entity_type.c.tenant == entity.c.tenant, entity_type.c.id == entity.c.id]
+        return [(entity.c.type, [own, entity.c.types == literal("")]), (entity_type.c.type, [own, *several])]
 
     def table(
         self, type: str, columns: Sequence[str], properties: Mapping[str, Form], limit: int
