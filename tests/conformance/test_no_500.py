@@ -38,7 +38,8 @@ PARAMETERS = st.sampled_from(
     ["type", "id", "idPattern", "q", "attrs", "pick", "omit", "limit", "offset", "count", "options", "format", "georel",
      "geometry", "coordinates", "geoproperty", "scopeQ", "lang", "datasetId", "timerel", "timeAt", "endTimeAt", "lastN",
      "timeproperty", "aggrMethods", "aggrPeriodDuration", "local", "details", "csf", "join", "deleteAll", "observedAt",
-     "state", "entity", "rule", "sort", "page", "size", "show", "span", "thing", "district", "severity"]
+     "kind", "reload", "state", "entity", "rule", "sort", "page", "size", "show", "span", "thing", "district",
+     "severity"]
 ) | TEXTS  # fmt: skip
 SCALARS: st.SearchStrategy[Any] = (
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
@@ -65,7 +66,36 @@ ATTRIBUTES = VALUES | st.builds(
 )
 FRAGMENTS = st.dictionaries(NAMES, ATTRIBUTES, max_size=4)
 ENTITIES = st.builds(lambda id_, kind, more: {"id": id_, "type": kind, **more}, IDS, TYPES, FRAGMENTS)
-BODIES = VALUES | FRAGMENTS | ENTITIES | st.lists(ENTITIES | VALUES, max_size=4)
+SOURCES = st.fixed_dictionaries(
+    {
+        "type": st.sampled_from(["ContextSourceRegistration", "Subscription"]),
+        "information": st.lists(
+            st.dictionaries(
+                st.sampled_from(["entities", "propertyNames", "relationshipNames"]),
+                st.lists(
+                    st.fixed_dictionaries({"type": TYPES | TEXTS}, optional={"idPattern": TEXTS}) | NAMES, max_size=2
+                ),
+                max_size=2,
+            )
+            | VALUES,
+            max_size=2,
+        ),
+        "endpoint": st.just("http://127.0.0.1:9/") | TEXTS,
+    },
+    optional={
+        "id": IDS,
+        "entities": st.lists(st.fixed_dictionaries({"type": TYPES | TEXTS}), max_size=2) | VALUES,
+        "notification": st.just({"endpoint": {"uri": "http://127.0.0.1:9/"}}) | VALUES,
+        "mode": st.sampled_from(["exclusive", "redirect", "auxiliary"]) | TEXTS,
+        "location": GEOMETRIES | VALUES,
+        "geoQ": VALUES,
+        "temporalQ": st.dictionaries(st.sampled_from(["timerel", "timeAt", "timeproperty"]), TEXTS, max_size=3),
+        "observationInterval": st.dictionaries(st.sampled_from(["startAt", "endAt"]), TEXTS, max_size=2),
+        **dict.fromkeys(("csf", "q", "scope", "scopeQ", "expiresAt", "tenant", "a"), TEXTS | VALUES),
+    },
+)
+CONTEXTS = st.fixed_dictionaries({"@context": VALUES | st.dictionaries(NAMES | TEXTS, TEXTS | VALUES, max_size=3)})
+BODIES = SOURCES | CONTEXTS | VALUES | FRAGMENTS | ENTITIES | st.lists(ENTITIES | VALUES, max_size=4)
 HEADERS = st.dictionaries(
     st.sampled_from(["Accept", "Link", "NGSILD-Tenant", "Prefer", "Accept-Language", "Last-Event-ID", "HX-Request"]),
     st.sampled_from(

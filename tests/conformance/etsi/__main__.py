@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 from hutong.kernel.clock import SystemClock, iso
+from tests.components import free_port
 from tests.conformance.etsi.cases import ROOT, Case, read_cases
 from tests.conformance.etsi.page import class_of, counts, page
 from tests.conformance.etsi.run import HERE, copy_suite, robot, server_for
@@ -25,9 +26,10 @@ def main() -> None:
         suite, data = Path(name) / "suite", Path(name) / "data"
         copy_suite(given.folder, suite)
         keep.mkdir(parents=True, exist_ok=True)
-        with server_for(suite, data) as server:
+        context_port = free_port()
+        with server_for(suite, data, context_port) as server:
             folders = [ROOT + part for part in given.parts] or [ROOT]
-            cases = read_cases(robot(given.robot.absolute(), suite, server, folders, keep))
+            cases = read_cases(robot(given.robot.absolute(), suite, server, context_port, folders, keep))
             if given.keep:
                 (keep / "server.log").write_bytes(server.log.read_bytes())
     known = tomllib.loads((HERE / "known.toml").read_text(encoding="utf-8"))
