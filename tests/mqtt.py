@@ -21,17 +21,13 @@ PATIENCE_S = 20.0
 class Mosquitto:
     """Debian's broker. It keeps sessions and messages on disk, so that being killed loses nothing acknowledged."""
 
-    def __init__(self, folder: Path, *settings: str, tls: bool = False) -> None:
+    def __init__(self, folder: Path, *settings: str, tls: bool = False, durable: bool = True) -> None:
         self.port, self._folder = free_port(), folder
         self._binary = program(("mosquitto",), "Mosquitto", "mosquitto", "usr/sbin")
         lines = [f"listener {self.port} 127.0.0.1", "user root", *(settings or ("allow_anonymous true",))]
-        lines += [
-            "persistence true",
-            f"persistence_location {folder}/",
-            "autosave_interval 1",
-            "autosave_on_changes true",
-        ]
-        lines += ["max_queued_messages 100000"]
+        if durable:
+            lines += [f"persistence_location {folder}/", "autosave_interval 1", "autosave_on_changes true"]
+        lines += [f"persistence {str(durable).lower()}", "max_queued_messages 100000"]
         self.ca = folder / "ca.pem"
         if tls:
             authority = trustme.CA()
@@ -61,9 +57,9 @@ class Mosquitto:
 
 
 @contextmanager
-def broker(folder: Path, *settings: str, tls: bool = False) -> Iterator[Mosquitto]:
+def broker(folder: Path, *settings: str, tls: bool = False, durable: bool = True) -> Iterator[Mosquitto]:
     """A broker that runs; the settings go into its configuration."""
-    running = Mosquitto(folder, *settings, tls=tls)
+    running = Mosquitto(folder, *settings, tls=tls, durable=durable)
     running.start()
     try:
         yield running

@@ -6,11 +6,12 @@ import tempfile
 from pathlib import Path
 
 from tests.bench.figures import FIGURES, Bench, Figure
+from tests.bench.messages import messages
 from tests.bench.page import PAGE, line, write
 from tests.bench.spy import Spy
 from tests.bench.telling import subscriptions
 
-ALL = {**FIGURES, "subscriptions": subscriptions}
+ALL = {**FIGURES, "subscriptions": subscriptions, "messages": messages}
 
 
 def main() -> None:
