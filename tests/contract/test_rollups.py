@@ -104,6 +104,7 @@ def test_a_day_is_rolled_up_when_it_is_over_and_dated_by_its_start(made: Reckone
     assert (now["pm25"].value, now["pm25"].unit, now["pm25"].observed_at) == (30, "GQ", MAY)
     assert now["pm25"].marks == Mark.DERIVED
     assert (now["received"].value, now["name"].value, now["pm25Double"].value) == (4, "Lake", 60)
+    assert now["pm25Double"].observed_at == MAY  # a name without a time is no news of today
 
 
 def test_what_is_not_valid_is_missing_and_never_nothing(made: Reckoned) -> None:

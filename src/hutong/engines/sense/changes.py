@@ -57,8 +57,8 @@ class Working:
             self.row.observed_at = at
 
     def _timed(self) -> bool:
-        doc = self.doc or {}
-        return any(one.observed_at is not None and not one.marks & DERIVED for one in doc.values())
+        derived = self.overlay.derived if self.overlay else ()
+        return any(one.observed_at is not None and key not in derived for key, one in (self.doc or {}).items())
 
     def begin(self, at: int, overlay: Overlay | None) -> None:
         """Start to exist, perhaps again."""
