@@ -64,7 +64,7 @@ def reference(
     known = {key: value for key, value in found.items() if value is not None}
     index = max(known.values(), default=None)
     if index is None or index <= 50:
-        return index, None
+        return index, None if index is None else "—"
     return index, ",".join(NAMES[key] for key in tables if known.get(key) == index)
 
 
