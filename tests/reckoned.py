@@ -7,21 +7,37 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from litestar.testing import TestClient
 
 from hutong.cli.runtime import Runtime, Settings, pack_format
+from hutong.cli.web import web
 from hutong.engines.sense.ports import Attribute, Change, Changed, ChangeEntities, HistoryQuery, Verb
 from hutong.kernel.access import OPEN_ACTOR
 from hutong.kernel.clock import FrozenClock
 from hutong.kernel.errors import Fault
 from hutong.kernel.ids import CountedIds
 from hutong.kernel.packs import City, CityDeclaration, Faults, Pack, Packs
+from hutong.kernel.packs.texts import Texts
+
+DISTRICTS = {
+    "type": "FeatureCollection",
+    "features": [
+        {
+            "type": "Feature",
+            "properties": {"code": "330106", "zh": "西湖", "en": "Xihu", "label": [120.1, 30.2]},
+            "geometry": {"type": "Polygon", "coordinates": [[[120, 30], [120.2, 30], [120.2, 30.4], [120, 30]]]},
+        }
+    ],
+}
 
 
 def pack_of(files: Mapping[str, str]) -> Packs:
     """A pack of the name `made` of files as TOML."""
     kinds = pack_format().files
     read = {name: msgspec.convert(tomllib.loads(text), kinds[name]) for name, text in files.items()}
-    return Packs({"made": Pack(name="made", implements=(), sector="", path=Path("made"), files=read)})
+    texts: dict[str, Texts] = {"zh": {}, "en": {}}
+    made = Pack(name="made", implements=(), sector="environment", path=Path("made"), files=read, texts=texts)
+    return Packs({"made": made})
 
 
 def faults_of(files: Mapping[str, str]) -> list[Fault]:
@@ -40,6 +56,7 @@ class Reckoned:
     ) -> None:
         self.clock = FrozenClock(at)
         declared = CityDeclaration(name="made", zh="城", en="City", code="330100", timezone=zone, packs=["made"])
+        (data / "districts.geojson").write_bytes(msgspec.json.encode(DISTRICTS))
         city = City(declared=declared, departments={}, path=data)
         settings = Settings(data=data, store=store, open=True)
         self.runtime = Runtime(settings, pack_of(files), city, self.clock, CountedIds())
@@ -88,6 +105,13 @@ class Reckoned:
         """The history of an attribute as the engine shows it."""
         query = HistoryQuery(entities=(id_,), attributes=(attribute,))
         return list(asyncio.run(self.runtime.sense.history(OPEN_ACTOR, query)).select("at", "number").iter_rows())
+
+    def page(self, path: str) -> str:
+        """A page as anybody gets it, or the text of its part."""
+        with TestClient(web(self.runtime)) as client:
+            answer = client.get(path)
+            assert answer.status_code == 200, answer.text
+            return answer.text
 
     def close(self) -> None:
         self.runtime.close()

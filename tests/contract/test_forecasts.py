@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hutong.engines.sense.ports import AlertQuery, Mark
@@ -128,6 +129,17 @@ def test_a_feeder_that_fell_silent_loses_its_forecast(made: Reckoned) -> None:
     made.pulse(5 * DAY)
     assert "load" not in made.now(OF_A)
     assert "peak" not in made.now(OF_A)
+
+
+def test_its_page_draws_it_dashed_with_its_band_to_the_end(made: Reckoned) -> None:
+    days(made, 10)
+    made.pulse(MINUTE)
+    page = made.page(f"/en/platforms/made/things/{OF_A}?show=load")
+    assert 'class="line foretold"' in page
+    assert 'class="band-fill"' in page
+    told = msgspec.json.decode(made.page(f"/en/platforms/made/history.json?thing={OF_A}&show=load"))
+    assert told["foretold"]
+    assert [len(told["samples"]), *told["samples"][0][1:4]] == [24, 102.0, 100.0, 104.0]
 
 
 def test_rules_warn_ahead(made: Reckoned) -> None:

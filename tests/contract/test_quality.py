@@ -67,6 +67,16 @@ def test_packs_alert_on_quality(made: Reckoned) -> None:
     assert (alert.rule, alert.entity, alert.live) == ("made.incomplete", PM25, 1)
 
 
+def test_the_platform_page_tells_it_in_both_languages(made: Reckoned) -> None:
+    for path, heading, completeness in (
+        ("/zh/platforms/made", "数据质量", "75%"),
+        ("/en/platforms/made", "Data quality", "75%"),
+    ):
+        page = made.page(path)
+        assert heading in page
+        assert completeness in page
+
+
 def test_a_second_assessment_of_one_instant_changes_nothing(made: Reckoned) -> None:
     version = made.version(PM25)
     made.runtime.reckoning.quality.forget()

@@ -18,6 +18,7 @@ interface Series {
   begin: number;
   end: number;
   bucket: number;
+  foretold: boolean;
   samples: Sample[];
   alerts: [from: number, to: number | null, severity: string, title: string][];
 }
@@ -81,9 +82,9 @@ function options(series: Series, figure: HTMLElement): echarts.EChartsCoreOption
       formatter: (shown: { data: unknown }[]) => tip(shown, series, figure, number, moment),
     },
     series: [
-      ...(series.bucket ? band(series, indigo) : []),
+      ...(series.bucket || series.foretold ? band(series, indigo) : []),
       { type: "line", name: series.label, data: series.samples.map(([at, value]) => [at, value]), showSymbol: false,
-        lineStyle: { color: indigo, width: 2 }, itemStyle: { color: indigo }, connectNulls: false,
+        lineStyle: { color: indigo, width: 2, type: series.foretold ? "dashed" : "solid" }, itemStyle: { color: indigo }, connectNulls: false,
         markArea: { silent: true, data: [...gaps(series), ...alerts(series, text)] } },
       { type: "scatter", name: figure.dataset["suspect"], data: suspects.map(([at, value]) => [at, value]),
         symbolSize: 8, itemStyle: { color: token("surface"), borderColor: token("violet"), borderWidth: 2,
@@ -151,7 +152,7 @@ function tip(shown: { data: unknown }[], series: Series, figure: HTMLElement, nu
   if (!sample || sample[1] === null) return "";
   const [, value, low, high, suspect] = sample;
   const lines = [moment.format(at), `${series.bucket ? figure.dataset["mean"] : series.label}  ${number.format(value)}`];
-  if (series.bucket && low !== null && high !== null) {
+  if ((series.bucket || series.foretold) && low !== null && high !== null) {
     lines.push(`${figure.dataset["range"]}  ${number.format(low)} – ${number.format(high)}`);
   }
   if (suspect) lines.push(figure.dataset["suspect"] ?? "");

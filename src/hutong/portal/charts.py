@@ -34,6 +34,7 @@ class Sample:
     low: float | None = None
     high: float | None = None
     suspect: bool = False
+    foretold: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,21 @@ async def series(portal: Portal, actor: Actor, thing: Thing, kind: ThingType, na
     length = SPANS[span]
     past = length is not None and thing.observed_at is not None and thing.observed_at < now - length
     end = (thing.observed_at or now) + 1 if past else now
+    band = kind.bands.get(name)
     query = HistoryQuery(
         tenant=portal.tenant,
         entities=(thing.id,),
-        attributes=(name,),
+        attributes=(name, *band) if band else (name,),
         begin=None if length is None else end - length,
-        end=end,
+        end=None if band else end,
         limit=POINTS_MAX + 1,
     )
     rows = await portal.sense.history(actor, query)
-    if rows.height <= POINTS_MAX:
+    if band and rows.height <= POINTS_MAX:
+        bucket, samples = 0, _foretold(rows, name, band)
+        end = max(end, samples[-1].at if samples else end)
+        begin = query.begin if query.begin is not None else samples[0].at if samples else end
+    elif rows.height <= POINTS_MAX:
         bucket, samples = 0, _observations(rows)
         begin = query.begin if query.begin is not None else samples[0].at if samples else end
     else:
@@ -82,6 +88,18 @@ def _observations(rows: pl.DataFrame) -> list[Sample]:
     return [
         Sample(at, value, value, value, bool(marks & Mark.SUSPECT))
         for at, value, marks in rows.filter(pl.col("number").is_not_null()).select("at", "number", "marks").iter_rows()
+    ]
+
+
+def _foretold(rows: pl.DataFrame, name: str, band: tuple[str, str]) -> list[Sample]:
+    """Forecasts with the ends of their interval."""
+    told: dict[str, dict[int, float]] = {key: {} for key in (name, *band)}
+    for key, at, value in rows.select("attribute", "at", "number").drop_nulls().iter_rows():
+        told[key][at] = value
+    low, high = (told[key] for key in band)
+    return [
+        Sample(at, value, low.get(at, value), high.get(at, value), foretold=True)
+        for at, value in sorted(told[name].items())
     ]
 
 
@@ -161,7 +179,7 @@ def draw(seen: Series, zone: tzinfo, lang: Language, percent: bool = False) -> D
     ups = [floor + step * n for n in range(round((ceiling - floor) / step) + 1)]
     band = (
         ""
-        if not seen.bucket
+        if not seen.bucket and not any(sample.foretold for sample in observed)
         else "".join(
             _closed(
                 [(x(s.at), y(s.high or 0.0)) for s in piece] + [(x(s.at), y(s.low or 0.0)) for s in reversed(piece)]

@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from hutong.engines.sense.declarations import AlertsFile, EntitiesFile, SimulateFile, SourcesFile
+from hutong.engines.sense.declarations import AlertsFile, EntitiesFile, ForecastsFile, SimulateFile, SourcesFile
 from hutong.kernel.clock import duration
 from hutong.kernel.expressions.scales import NO_SCALES, ScalesFile, scales_of
 from hutong.kernel.mission import Mission
@@ -24,7 +24,7 @@ def platform(pack: Pack, mission: Mission) -> Platform:
     entities, sources = files.get(EntitiesFile), files.get(SourcesFile)
     alerts, views, scales = files.get(AlertsFile), files.get(ViewsFile), files.get(ScalesFile)
     types = tuple(
-        ThingType(name, declared, silent_after(sources, name))
+        ThingType(name, declared, silent_after(sources, name), bands(files.get(ForecastsFile), name))
         for name, declared in (entities.entity.items() if isinstance(entities, EntitiesFile) else ())
     )
     return Platform(
@@ -55,6 +55,16 @@ def silent_after(sources: object, type_name: str) -> int | None:
         else []
     )
     return max(spans, default=None)
+
+
+def bands(forecasts: object, type_name: str) -> dict[str, tuple[str, str]]:
+    """Properties of a type that hold forecasts, with those that hold the lower and upper end of their interval."""
+    found = {}
+    for one in forecasts.forecast.values() if isinstance(forecasts, ForecastsFile) else ():
+        named = {text: key for key, text in one.set.items()}
+        if one.into == type_name and {"value", "lower", "upper"} <= named.keys():
+            found[named["value"]] = (named["lower"], named["upper"])
+    return found
 
 
 def city(loaded: LoadedCity) -> City:

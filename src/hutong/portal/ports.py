@@ -25,11 +25,15 @@ Named: TypeAlias = Mapping[Language, str]
 
 @dataclass(frozen=True)
 class ThingType:
-    """A type of thing on a platform. `silent_after` in microseconds; None when its sources do not say."""
+    """A type of thing on a platform. `silent_after` in microseconds; None when its sources do not say.
+
+    `bands`: for a property that holds forecasts, those that hold the ends of their interval.
+    """
 
     name: str
     declaration: EntityDeclaration
     silent_after: int | None = None
+    bands: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

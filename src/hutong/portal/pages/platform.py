@@ -11,6 +11,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from hutong.kernel.errors import InvalidInput, NotFound
 from hutong.portal import stream
+from hutong.portal.assessments import assessments
 from hutong.portal.board import Board
 from hutong.portal.ports import Platform, ThingType
 from hutong.portal.readings import colour, headline
@@ -153,6 +154,7 @@ async def platform(
         alerts_count=len(alerts),
         names={thing.id: thing.name[visit.lang] for thing in everything},
         simulated=any(thing.simulated for thing in everything),
+        assessments=await assessments(portal, visit.actor, shown, visit.lang),
     )
 
 

@@ -92,6 +92,7 @@ async def history(
         "begin": wall(series.begin),
         "end": wall(series.end),
         "bucket": series.bucket // 1000,
+        "foretold": any(s.foretold for s in series.samples),
         "samples": [[wall(s.at), s.value, s.low, s.high, s.suspect] for s in series.samples],
         "alerts": [
             [
