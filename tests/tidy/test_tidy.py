@@ -155,8 +155,8 @@ def test_decisions_are_numbered() -> None:
     named = re.compile(r"(\d{4})-[a-z0-9-]+\.md")
     faults = [f"{short(p)}: name it NNNN-title.md" for p in records if not named.fullmatch(p.name)]
     numbers = [int(found[1]) for path in records if (found := named.fullmatch(path.name))]
-    if len(set(numbers)) < len(numbers):
-        faults.append(f"docs/adr: numbers are {numbers}; each is given once")
+    if numbers != list(range(1, len(numbers) + 1)):
+        faults.append(f"docs/adr: numbers are {numbers}; they run from 1 without gaps or repeats")
     for path in records:
         missing = [word for word in ("Context", "Decision", "Consequences") if f"\n**{word}.**" not in text(path)]
         faults += [f"{short(path)}: has no paragraph `**{word}.**`" for word in missing]
