@@ -44,7 +44,8 @@ PATH = "/ngsi-ld/v1"
 PARAMETERS_MAX = 100
 _ENCODED_SLASH = "%2F"
 # What an address ends with that lacks the id or name it is about, by method.
-_NAMED = {"PUT": ("/",), "DELETE": ("/",), "PATCH": ("/entities/", "/subscriptions/", "/csourceRegistrations/")}
+_NAMED = {"PUT": ("/",), "DELETE": ("/",), "PATCH": ("/entities/", "/csourceRegistrations/")}
+_ALL_OF_THEM = "/subscriptions/"  # nothing changes or ends all subscriptions at once: the method is refused (405)
 _SLASH = "\ue000"  # stands for it on the way to the routes: of private use, and in no URI
 _NOTHING = "\ue001"  # likewise for a segment that is empty
 
@@ -66,7 +67,8 @@ def keep_encoded_slashes(app: ASGIApp) -> ASGIApp:
             raw = scope.get("raw_path", b"").decode("latin-1").partition("?")[0]
             if _ENCODED_SLASH in raw.upper():
                 scope["path"] = unquote(raw.replace("%2f", _ENCODED_SLASH).replace(_ENCODED_SLASH, _SLASH))
-            if scope["path"].endswith(_NAMED.get(scope["method"], ())) and not scope["query_string"]:
+            path, named = scope["path"], _NAMED.get(scope["method"], ())
+            if path.endswith(named) and not path.endswith(_ALL_OF_THEM) and not scope["query_string"]:
                 scope["path"] += _NOTHING
             if "//" in scope["path"]:
                 scope["path"] = scope["path"].replace("//", f"/{_NOTHING}/")

@@ -50,7 +50,8 @@ def page(cases: Sequence[Case], known: Mapping[str, str], day: str) -> str:
 
 Written by `./dev etsi FOLDER` on {day}. The suite is {SUITE}, in Robot Framework; nothing of it is kept here. All its
 cases run against one server on an empty data folder, one after the other, except those tagged `dist-ops`, which need
-several brokers. The @contexts that the suite names are read from its own files. Where it would start Mosquitto in a
+several brokers. The @contexts that the suite names are read from its own files; one that it names and does not hold
+(easy-global-market) is answered with its compound one. Where it would start Mosquitto in a
 container, a keyword of ours starts a local one with the suite's own settings; no other line of the suite is changed.
 
 Hutong speaks version 1.8.1 of ETSI GS CIM 009. A case tells by a tag from which version on it holds; the last column

@@ -111,6 +111,8 @@ class Quality:
             things = self._entities.count(EntityQuery(types=((name,),), attributes=(key,)))
             row = rows.get(key)
             last = row["last"] if row else self._last(f"{name}:{key}")
+            if not things and last is None:
+                continue  # there is nothing yet whose quality could be told
             made[f"urn:ngsi-ld:{TYPE}:{name}:{key}", at] = Made(
                 {"name": f"{name} · {key}", "ofType": name, "ofProperty": key}
                 | _measures(row, things, things * slots, last, at)

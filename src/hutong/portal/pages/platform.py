@@ -114,7 +114,10 @@ async def platform(
 ) -> Response[str]:
     shown = found_platform(visit, name)
     board = await visit.board(shown)
-    kind = next((one for one in shown.types if one.name == chosen), shown.types[0] if shown.types else None)
+    everything = board.things()
+    there = {thing.type for thing in everything}
+    first = next((one for one in shown.types if one.name in there), next(iter(shown.types), None))
+    kind = next((one for one in shown.types if one.name == chosen), first)
     asked = Listing(
         kind.name if kind and kind.name == chosen else "",
         q[:200],
@@ -124,7 +127,6 @@ async def platform(
         max(1, page),
         size if size in SIZES else SIZES[0],
     )
-    everything = board.things()
     things = [thing for thing in everything if kind and thing.type == kind.name]
     listing = listed(things, asked, visit.lang, kind)
     context: dict[str, Any] = {
