@@ -72,4 +72,6 @@ class _Reader:
 def _bounded(found: Alternatives) -> Alternatives:
     if len(found) > ALTERNATIVES_MAX:
         raise TooComplexQuery("too many alternatives", seen=len(found), allowed=f"at most {ALTERNATIVES_MAX}")
+    if (most := max(map(len, found), default=0)) > ALTERNATIVES_MAX:
+        raise TooComplexQuery("too many types together", seen=most, allowed=f"at most {ALTERNATIVES_MAX}")
     return found
