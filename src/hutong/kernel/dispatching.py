@@ -123,7 +123,7 @@ class Dispatcher:
         except HutongError as error:  # everything is still there: the next turn tries again
             self._tell(str(error))
             self._awake.clear()
-        except Exception:
+        except Exception:  # a fault of one turn must not end sending: it is logged, and all of it comes again
             log.exception("a turn of the outbox failed")
             self._awake.clear()
         with suppress(TimeoutError):
@@ -254,7 +254,7 @@ class Dispatcher:
             self._results.append((line, self._failed(line, state, parcels, error.fault.what, 1)))
         except TimeoutError:
             self._results.append((line, self._failed(line, state, parcels, f"no end within {SEND_S_MAX} s", 1)))
-        except Exception:
+        except Exception:  # a fault in one transport must not stop other channels: it counts as a failed attempt
             log.exception("sending to %s failed", line.id)
             self._results.append((line, self._failed(line, state, parcels, "a fault inside; it was logged", 1)))
         self._awake.set()

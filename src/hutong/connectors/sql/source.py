@@ -133,7 +133,7 @@ def _bound(column: Column[Any], value: int | float | str) -> Any:
     """A part of a key as its column wants it."""
     try:
         kind = column.type.python_type
-    except NotImplementedError:
+    except NotImplementedError:  # so SQLAlchemy tells of a column type that Python has none for: compared as it came
         return value
     if isinstance(value, str) and issubclass(kind, datetime.date):
         return kind.fromisoformat(value)

@@ -1,6 +1,7 @@
 """The verbs about subscriptions, and what each subscriber may be shown when it is told; access is decided here."""
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -153,7 +154,7 @@ class Subscribers:
             asked = self._sight.narrow(actor, query)
             for offset in range(0, CURRENT_MAX, PAGE):
                 page = msgspec.structs.replace(asked, limit=PAGE, offset=offset)
-                rows = await self._off(lambda page=page: self._entities.find(page))  # type: ignore[misc]  # bound now
+                rows = await self._off(partial(self._entities.find, page))
                 found |= {one.id: one for one in self._sight.entities(actor, rows, kept.subscription.id)}
                 if len(rows) < PAGE or len(found) >= CURRENT_MAX:
                     break

@@ -279,7 +279,7 @@ def _each(read: Reader) -> Reader:
     return reader
 
 
-def _members(readers: Mapping[str, Reader]) -> Reader:
+def _members(readers: Mapping[str, Reader]) -> Callable[[Any, Context], dict[str, Any]]:
     """A reader of an object, from those of its members."""
 
     def reader(value: Any, context: Context) -> dict[str, Any]:
@@ -313,14 +313,14 @@ def _entity(value: Any, context: Context) -> dict[str, Any]:
         raise InvalidInput("the type is missing", where="type", allowed="a name, or several")
     if "id" in found:
         found.pop("idPattern", None)  # clause 5.2.8: the id takes precedence
-    return found  # type: ignore[no-any-return]  # what `_members` reads is an object
+    return found
 
 
 def _information(value: Any, context: Context) -> dict[str, Any]:
     found = _information_members(value, context)
     if not found:
         raise InvalidInput("nothing is told", allowed="entities, propertyNames or relationshipNames")
-    return found  # type: ignore[no-any-return]  # what `_members` reads is an object
+    return found
 
 
 def _uri(value: Any, _: Context) -> str:

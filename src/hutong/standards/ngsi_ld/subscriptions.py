@@ -120,9 +120,9 @@ def _flag(value: Any, _: Context) -> bool:
 
 
 def _seconds(value: Any, _: Context) -> float:
-    if type(value) not in (int, float) or not 0 < value <= SECONDS_MAX:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= SECONDS_MAX:
         raise InvalidInput("no time", seen=value, allowed=f"seconds, above 0 and up to {SECONDS_MAX}")
-    return value  # type: ignore[no-any-return]  # an int or a float, as was just found
+    return value
 
 
 def _list(value: Any, most: int) -> list[Any]:

@@ -76,7 +76,9 @@ def make_backup(data: Path, database: SqlDatabase, into: Path, clock: Clock, pro
                 raise Conflict(
                     "the history was moved while it was copied", where=str(data), seen=str(error), fix="do it again"
                 ) from error
-        except BaseException:
+        except (
+            BaseException
+        ):  # an interrupt too leaves no half backup; what cannot be removed now, the next one removes
             shutil.rmtree(part, ignore_errors=True)
             raise
     raise AssertionError("every attempt returns or raises")

@@ -36,7 +36,7 @@ def restore(backup: Path, data: Path, store: str, progress: Progress) -> Manifes
                 finally:
                     database.close()
                 (data / DATABASE).unlink()
-        except BaseException:
+        except BaseException:  # an interrupt too leaves the folder as it was
             for path in data.iterdir():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             raise
