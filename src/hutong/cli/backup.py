@@ -10,7 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from hutong.cli.composition import Composition, cities_option
+from hutong.cli.composition import Composition, cities_option, packs_option
 from hutong.cli.desk import Desk, data_option, end_with, existing, faults_of, open_desk, rebuilt, store_option
 from hutong.cli.folders import kept_city
 from hutong.cli.runtime import choose_city, load
@@ -78,13 +78,7 @@ def restore(backup: Path, data: Path, store: str) -> None:
 @click.command()
 @click.argument("backup", type=_from)
 @cities_option
-@click.option(
-    "--packs",
-    "folders",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    multiple=True,
-    help="A further folder of packs; may be repeated.",
-)
+@packs_option
 @click.pass_obj
 def drill(composition: Composition, backup: Path, cities: tuple[Path, ...], folders: tuple[Path, ...]) -> None:
     """Restore a backup (of a folder of backups, the newest) to a place aside, and see whether all of it is there.

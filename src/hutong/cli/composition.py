@@ -39,3 +39,11 @@ cities_option = click.option(
     multiple=True,
     help="A further folder of cities; may be repeated.",
 )
+
+packs_option = click.option(
+    "--packs",
+    "folders",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    help="A further folder of packs; may be repeated.",
+)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from hutong.cli.composition import DATA, Composition, cities_option
+from hutong.cli.composition import DATA, Composition, cities_option, packs_option
 from hutong.cli.folders import kept_city, locked, usable
 from hutong.cli.runtime import choose_city, load, locate_in
 from hutong.engines.sense.changes import Changer
@@ -163,13 +163,7 @@ def verify(data: Path, store: str) -> None:
 @store_option
 @click.option("--city", default="", help="Name of the city, where the data folder does not know it.")
 @cities_option
-@click.option(
-    "--packs",
-    "folders",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    multiple=True,
-    help="A further folder of packs; may be repeated.",
-)
+@packs_option
 @click.pass_obj
 def rebuild(
     composition: Composition, data: Path, store: str, city: str, cities: tuple[Path, ...], folders: tuple[Path, ...]

@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 from hutong.cli.broker import Broker
-from hutong.cli.composition import Composition
+from hutong.cli.composition import Composition, packs_option
 from hutong.connectors.mapping import Source, compile_sources, entity_types
 from hutong.connectors.replay import Origin, Played, Player, Recording, summary
 from hutong.engines.sense.declarations import SourcesFile
@@ -45,13 +45,7 @@ INTERRUPTED = 130
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file of [source.<name>] tables, as sources.toml has them, instead of those of the packs.",
 )
-@click.option(
-    "--packs",
-    "folders",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    multiple=True,
-    help="Further folders of packs.",
-)
+@packs_option
 @click.option("--from", "begin", default="", help="Leave out what was before this instant.")
 @click.option("--until", "end", default="", help="Leave out what was at this instant and after.")
 @click.option(

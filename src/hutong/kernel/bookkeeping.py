@@ -70,15 +70,5 @@ class Bookkeeper:
                 kind, told, outcome = POSTED, msgspec.msgpack.encode(posted), posted
         except HutongError as error:
             return error
-        emit(
-            Event(
-                kind=kind,
-                payload=told,
-                at=self._clock.now(),
-                actor=request.actor,
-                city=self._city,
-                scope=self._city,
-                caused_by=request.caused_by,
-            )
-        )
+        emit(request.event(kind, told, self._clock.now(), self._city))
         return outcome

@@ -18,6 +18,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     key: str = ""
     caused_by: str = ""
 
+    def event(self, kind: str, payload: bytes, at: int, city: str) -> Event:
+        """What came of it, for the ledger: of the whole city, by who asked."""
+        return Event(
+            kind=kind, payload=payload, at=at, actor=self.actor, city=city, scope=city, caused_by=self.caused_by
+        )
+
 
 class Handler(Protocol):
     """An engine's way of turning commands into events, many at a time, inside the append transaction.

@@ -98,17 +98,7 @@ class Housekeeper:
                 if isinstance(command, Note)
                 else (SEALED, msgspec.msgpack.encode(command.sealed))
             )
-            position = emit(
-                Event(
-                    kind=kind,
-                    payload=payload,
-                    at=self._clock.now(),
-                    actor=request.actor,
-                    city=self._city,
-                    scope=self._city,
-                    caused_by=request.caused_by,
-                )
-            )
+            position = emit(request.event(kind, payload, self._clock.now(), self._city))
             outcomes.append(
                 str(position)
                 if isinstance(command, Note)
@@ -125,15 +115,5 @@ class Housekeeper:
             return error
         if not command.kind:
             return outcome
-        emit(
-            Event(
-                kind=command.kind,
-                payload=b"",
-                at=self._clock.now(),
-                actor=request.actor,
-                city=self._city,
-                scope=self._city,
-                caused_by=request.caused_by,
-            )
-        )
+        emit(request.event(command.kind, b"", self._clock.now(), self._city))
         return outcome

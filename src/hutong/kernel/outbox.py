@@ -320,17 +320,7 @@ class OutboxHandler:
                 continue
             outcomes.append(outcome)
             for kind, payload in told:
-                emit(
-                    Event(
-                        kind=f"outbox.{kind}",
-                        payload=msgspec.msgpack.encode(payload),
-                        at=self._clock.now(),
-                        actor=request.actor,
-                        city=self._city,
-                        scope=self._city,
-                        caused_by=request.caused_by,
-                    )
-                )
+                emit(request.event(f"outbox.{kind}", msgspec.msgpack.encode(payload), self._clock.now(), self._city))
         return outcomes
 
     def _one(self, tx: Transaction, command: Any) -> tuple[Any, list[tuple[str, Any]]]:

@@ -1,6 +1,5 @@
 """The HTTP binding (clause 6) of a running Hutong, operation by operation."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -9,26 +8,11 @@ import pytest
 from hutong.standards.ngsi_ld.core_context import CORE_URL
 from hutong.standards.ngsi_ld.errors import ERRORS
 from hutong.standards.ngsi_ld.headers import CONTEXT_REL
-from tests.server import Server
 
 NULL = "urn:ngsi-ld:null"
 AT, LATER = "2026-05-01T10:00:00Z", "2026-05-01T10:05:00Z"
 POINT = {"type": "Point", "coordinates": [120.15, 30.28]}
 SPEED = {"type": "Property", "value": 55, "observedAt": AT, "unitCode": "KMH"}
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with Server(tmp_path_factory.mktemp("city") / "data", "--open") as server:
-        yield f"{server.url}/ngsi-ld/v1"
-
-
-@pytest.fixture
-def http(base: str, request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
-    """A client in a tenant of its own, so that no test sees another's entities."""
-    tenant = "t" + str(abs(hash(request.node.nodeid)))
-    with httpx.Client(base_url=base, headers={"NGSILD-Tenant": tenant}, trust_env=False) as client:
-        yield client
 
 
 def create(http: httpx.Client, name: str = "1", **attributes: Any) -> str:

@@ -158,17 +158,7 @@ class DocumentHandler:
         except HutongError as error:
             return error
         self._touched[at.kind, at.tenant, at.id] = None
-        emit(
-            Event(
-                kind=kind,
-                payload=told,
-                at=self._clock.now(),
-                actor=request.actor,
-                city=self._city,
-                scope=self._city,
-                caused_by=request.caused_by,
-            )
-        )
+        emit(request.event(kind, told, self._clock.now(), self._city))
         return outcome
 
     def _keep(self, tx: Transaction, command: KeepDocument) -> Document:
