@@ -197,6 +197,9 @@ class FakeSense:
             return [self.entities[id] for id in query.ids if id in self.entities]
         return list(self.entities.values())[query.offset : query.offset + query.limit]
 
+    def sees_any(self, actor: Actor, type: str) -> bool:
+        return True
+
     async def count(self, actor: Actor, query: EntityQuery) -> int:
         return len(self.entities)
 

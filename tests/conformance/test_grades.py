@@ -182,6 +182,12 @@ def test_types_that_are_closed_are_not_named(nobody: httpx.Client, staff: httpx.
     assert {"Shelter", "Ward"} <= set(staff.get(f"{NGSI}/types").json()["typeList"])
 
 
+def test_a_page_offers_only_kinds_of_which_something_may_be_seen(nobody: httpx.Client, staff: httpx.Client) -> None:
+    page = PAGES.format(lang="en")
+    assert "kind=Ward" not in nobody.get(page).text
+    assert "kind=Ward" in staff.get(page).text
+
+
 def test_alerts_of_rules_that_read_what_is_closed_are_not_told(nobody: httpx.Client, staff: httpx.Client) -> None:
     told = nobody.get("/api/v1/alerts").json()
     assert (told["count"], {one["rule"] for one in told["alerts"]}) == (2, {"guarded.few_beds"})

@@ -185,6 +185,10 @@ class SenseEngine:
         rows = await self._off(lambda: self._entities.find(asked))
         return self._sight.entities(actor, rows, "query")
 
+    def sees_any(self, actor: Actor, type: str) -> bool:
+        """Whether the actor may see anything of things of this type."""
+        return self._sight.sees_any(actor, type)
+
     async def count(self, actor: Actor, query: EntityQuery) -> int:
         """How many entities of types that the actor may see answer the query."""
         asked = self._sight.narrow(actor, query)

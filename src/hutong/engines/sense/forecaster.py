@@ -40,6 +40,7 @@ class Forecaster:
         self._history, self._entities, self._writer, self._clock = history, entities, writer, clock
         self._periods = {one.name: periods(one.declaration.period, 0) for one in forecasts}
         self._made: dict[str, tuple[int, int]] = {}
+        self._began = clock.now()
         self._stop = threading.Event()
 
     def close(self) -> None:
@@ -50,7 +51,8 @@ class Forecaster:
         """Make what is due; gives how many changes were sent."""
         sent, now = 0, self._clock.now()
         for one in self.forecasts:
-            due = self._periods[one.name].of(now).at, now // AGAIN_EVERY
+            again = MINUTE if now - self._began < AGAIN_EVERY else AGAIN_EVERY  # what was is still coming in
+            due = self._periods[one.name].of(now).at, now // again
             if self._made.get(one.name) != due:
                 sent += self._make(one, now)
                 self._made[one.name] = due

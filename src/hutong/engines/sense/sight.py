@@ -161,6 +161,10 @@ class Sight:
         overlay = self._overlays.get(type_)
         return overlay.least if overlay is not None else Grade.CLOSED
 
+    def sees_any(self, actor: Actor, type_: str) -> bool:
+        """Whether the actor may see anything of things of this type in any place at all."""
+        return self._somewhere(actor, self.least(type_), type_)
+
     def somewhere(self, actor: Actor, type_: str, attribute: str) -> bool:
         """Whether the actor may see this attribute of things of this type in any place at all."""
         return self._somewhere(actor, self._grade(type_, attribute), type_)

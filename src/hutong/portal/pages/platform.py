@@ -117,6 +117,7 @@ async def platform(
     everything = board.things()
     there = {thing.type for thing in everything}
     first = next((one for one in shown.types if one.name in there), next(iter(shown.types), None))
+    seen = [one for one in shown.types if visit.site.portal.sense.sees_any(visit.actor, one.name)]
     kind = next((one for one in shown.types if one.name == chosen), first)
     asked = Listing(
         kind.name if kind and kind.name == chosen else "",
@@ -149,6 +150,7 @@ async def platform(
         summary=board.summary,
         texts=stream.summary(board.summary, visit.lang),
         map=visit.site.atlas.map(things, visit.lang, width=720, colour=lambda thing: colour(thing, shown)),
+        tabs=seen,
         kinds=Counter(thing.type for thing in everything),
         districts=districts,
         departments=portal.city.leads(shown.implements),
