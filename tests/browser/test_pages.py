@@ -127,6 +127,16 @@ def test_a_keyboard_reaches_the_content_and_a_thing(page: Page, city: City) -> N
     page.wait_for_url("**/things/**")
 
 
+def test_focus_stays_on_a_thing_when_the_list_is_exchanged(page: Page, city: City) -> None:
+    page.goto(f"{city.url}/zh/platforms/smart_parking?q=001")
+    link = page.locator("tr[data-thing] th a")
+    link.focus()
+    page.evaluate("document.querySelector('#things').dataset.old = 'yes'")
+    page.evaluate("document.querySelector('form.filters').dispatchEvent(new Event('change', {bubbles: true}))")
+    expect(page.locator("#things[data-old]")).to_have_count(0)
+    expect(link).to_be_focused()
+
+
 def test_a_change_reaches_list_figures_and_values_without_reload(page: Page, city: City) -> None:
     page.goto(f"{city.url}/zh/platforms/smart_parking?q=001")
     page.evaluate("window.same = true")
