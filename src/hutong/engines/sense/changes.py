@@ -14,7 +14,8 @@ from hutong.engines.sense.ports import Attribute, Change, Changed, EntityRow, Ma
 from hutong.kernel.clock import EARLIEST, LATEST, MINUTE, instant, iso
 from hutong.kernel.errors import AlreadyExists, HutongError, InvalidInput, NotFound, TooLarge
 
-COMPUTED = Mark.DERIVED | Mark.FORECAST
+FORECAST = int(Mark.FORECAST)
+COMPUTED = int(Mark.DERIVED | Mark.FORECAST)  # a plain number: an enumeration takes a microsecond for each `&`
 """Commands with one of these marks come from the engine itself: they may set derived values and take values back."""
 FUTURE_MAX = 5 * MINUTE
 OBSERVED_MIN = instant("0002-01-01T00:00:00Z")  # a year after dates begin: so in every zone, and spans before it
@@ -179,7 +180,7 @@ class Changer:
                 allowed=f"{DOCUMENT_LENGTH_MAX}",
                 fix="replace it, or delete attributes",
             )
-        latest = LATEST if marks & Mark.FORECAST else now + FUTURE_MAX
+        latest = LATEST if marks & FORECAST else now + FUTURE_MAX
         for key, attribute in attributes.items():
             at = attribute.observed_at
             if at is not None and not OBSERVED_MIN <= at <= latest:
@@ -327,7 +328,7 @@ class Changer:
             if marks:
                 attribute.marks |= marks
             at = attribute.observed_at
-            if marks & Mark.FORECAST and at is not None and at > now:
+            if marks & FORECAST and at is not None and at > now:
                 block.add(LATE, row.id, row.type, key, attribute)  # what will be is no present state
                 done.append(key)
                 continue

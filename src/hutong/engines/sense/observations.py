@@ -22,7 +22,7 @@ SET, LATE, UNSET, CREATED, DELETED, RETYPED, MARKED = "s", "h", "d", "c", "x", "
 
 _COLUMNS = ("op", "entity", "type", "attribute", "kind", "at", "number", "text", "extra", "unit", "marks")
 _SCALARS = frozenset("PRB")
-_COMPUTED = Mark.DERIVED | Mark.FORECAST
+_COMPUTED = int(Mark.DERIVED | Mark.FORECAST)
 COMPUTED_SOURCES = ("rollup:", "forecast:", "quality:")
 """Begin the names of sources that are the engine itself; what they say of a thing is no news from the thing."""
 
