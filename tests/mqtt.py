@@ -24,10 +24,11 @@ class Mosquitto:
     def __init__(self, folder: Path, *settings: str, tls: bool = False, durable: bool = True) -> None:
         self.port, self._folder = free_port(), folder
         self._binary = program(("mosquitto",), "Mosquitto", "mosquitto", "usr/sbin")
-        lines = [f"listener {self.port} 127.0.0.1", "user root", *(settings or ("allow_anonymous true",))]
+        lines = [f"listener {self.port} 127.0.0.1", "user root", "max_queued_messages 100000"]
+        lines += settings or ("allow_anonymous true",)
         if durable:
             lines += [f"persistence_location {folder}/", "autosave_interval 1", "autosave_on_changes true"]
-        lines += [f"persistence {str(durable).lower()}", "max_queued_messages 100000"]
+        lines.append(f"persistence {str(durable).lower()}")
         self.ca = folder / "ca.pem"
         if tls:
             authority = trustme.CA()
